@@ -1,7 +1,7 @@
 """Rows of jobs: reading them under a `Visibility`, writing what life cycle and archiver decide.
 
 All functions run inside one transaction of `Database.read` or `Database.write`. Reads that no user asked for (archiver,
-workers) are those named `*_all`-free: `due_for_archive`, `running_jobs`, `used_nodes`, `same_job_rows`.
+workers) are `due_for_archive`, `running_jobs`, `used_nodes`, `same_job_rows`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from ccschema.jobs import Job, JobState, Resource, Shared
+from ccschema.jobs import Job, Resource
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, func, insert, or_, select, true, update
 
 from cc_backend.access import Visibility
@@ -59,8 +59,8 @@ def _job(row: AnyRow, footprint: dict[str, float], now: int) -> Job:
         partition=row.cluster_partition,
         project=row.project,
         user=row.hpc_user,
-        shared=Shared(row.shared),
-        job_state=JobState(row.job_state),
+        shared=row.shared,
+        job_state=row.job_state,
         resources=msgspec.json.decode(row.resources, type=list[Resource]),
         footprint=footprint,
         energy_footprint=json.loads(row.energy_footprint) if row.energy_footprint else {},
@@ -157,13 +157,13 @@ def insert_job(conn: Connection, new: Job) -> int:
         "job_name": meta.get("jobName"),
         "duration": new.duration,
         "walltime": new.walltime,
-        "job_state": str(new.job_state),
+        "job_state": new.job_state,
         "num_nodes": new.num_nodes,
         "num_hwthreads": new.num_hwthreads,
         "num_acc": new.num_acc,
         "smt": new.smt,
         "requested_memory": new.requested_memory,
-        "shared": str(new.shared),
+        "shared": new.shared,
         "monitoring_status": new.monitoring_status,
         "energy": new.energy,
     }
