@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import enum
+import operator
 import re
 import types
 import typing
@@ -417,12 +418,9 @@ class _Walk:
 
 def _broken_limit(value: Any, meta: msgspec.Meta) -> str | None:
     if isinstance(value, int | float):
-        for limit, holds, words in (
-            (meta.ge, lambda a, b: a >= b, "at least"),
-            (meta.gt, lambda a, b: a > b, "more than"),
-            (meta.le, lambda a, b: a <= b, "at most"),
-            (meta.lt, lambda a, b: a < b, "less than"),
-        ):
+        bounds = (("at least", meta.ge, operator.ge), ("more than", meta.gt, operator.gt))
+        bounds += (("at most", meta.le, operator.le), ("less than", meta.lt, operator.lt))
+        for words, limit, holds in bounds:
             if limit is not None and not holds(value, limit):
                 shown = Duration(limit) if isinstance(value, Duration) else limit
                 return f"{value} is out of range: must be {words} {shown}"

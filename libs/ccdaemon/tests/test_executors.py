@@ -1,0 +1,67 @@
+import asyncio
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from ccdaemon.errors import PeerError
+from ccdaemon.executors import Pool
+
+
+def test_bounded():
+    pool, go = Pool("ldap", 1, waiting=2), threading.Event()
+    running = pool.submit(go.wait, 5)
+    while pool.depth() and pool._running == 0:
+        time.sleep(0.001)
+    pool.submit(int)
+    pool.submit(int)
+    with pytest.raises(PeerError, match="pool ldap: busy"):
+        pool.submit(int)
+    assert pool.depth() == 3
+    go.set()
+    assert running.result(5)
+    assert pool.close(5)
+    with pytest.raises(PeerError, match="closed"):
+        pool.submit(int)
+
+
+def test_calls_run_at_once_in_their_threads():
+    pool, meet = Pool("p", 3), threading.Barrier(3)
+    calls = [pool.submit(meet.wait, 5) for _ in range(3)]
+    assert sorted(c.result(5) for c in calls) == [0, 1, 2]
+    assert pool.close(5)
+
+
+async def test_cancelling_the_caller_lets_the_call_finish():
+    pool, go, done = Pool("p", 1), threading.Event(), threading.Event()
+
+    def call():
+        go.wait(5)
+        done.set()
+
+    caller = asyncio.ensure_future(pool.run(call))
+    await asyncio.sleep(0.01)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    go.set()
+    assert done.wait(5)
+    with pytest.raises(ZeroDivisionError):
+        await pool.run(divmod, 1, 0)
+    await pool.stop(5)
+
+
+def test_a_hanging_call_is_abandoned_and_waiting_ones_cancelled():
+    pool, go = Pool("p", 1), threading.Event()
+    pool.submit(go.wait)
+    waiting = pool.submit(int)
+    began = time.monotonic()
+    assert not pool.close(0.05)
+    assert time.monotonic() - began < 2 and waiting.cancelled()
+    go.set()
+
+
+def test_r10_a_hanging_thread_never_holds_up_the_exit():
+    code = "import time\nfrom ccdaemon.executors import Pool\nPool('p', 1).submit(time.sleep, 60)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=20).returncode == 0
