@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from ccdaemon.errors import OperatorError
 from ccdaemon.log import Log
-from ccschema.clusters import Cluster, SubCluster, parse_cluster
+from ccschema.clusters import Cluster, ClusterError, HostMap, NoSubCluster, SubCluster, load_cluster
 from ccstore.metrics import MetricSpec, MetricTable, aggregation
 
 from .errors import NotFound
@@ -22,6 +22,7 @@ class Catalogue:
         """`documents`: directory name → content of its `cluster.json`. OperatorError names every mistake."""
         self._log = log
         self._clusters: dict[str, Cluster] = {}
+        self._hosts: dict[str, HostMap] = {}
         self.reload(documents)
 
     def reload(self, documents: Mapping[str, bytes]) -> None:
@@ -30,16 +31,17 @@ class Catalogue:
         mistakes: list[str] = []
         for directory, document in documents.items():
             try:
-                cluster = parse_cluster(document)
-            except ValueError as e:
-                mistakes.append(f"failed to load cluster config for '{directory}': {directory}/cluster.json: {e}")
+                cluster, warnings = load_cluster(document, directory)
+            except ClusterError as e:
+                mistakes.append(str(e))
                 continue
-            if cluster.name != directory:
-                self._log.warning("clusters.name_differs", directory=directory, name=cluster.name)
+            for warning in warnings:
+                self._log.warning("clusters.doubtful", text=warning)
             loaded[cluster.name] = cluster
         if mistakes:
             raise OperatorError("\n".join(mistakes), "correct the cluster configuration in the job archive")
         self._clusters = loaded
+        self._hosts = {name: HostMap(cluster) for name, cluster in loaded.items()}
 
     def names(self) -> list[str]:
         return list(self._clusters)
@@ -59,17 +61,20 @@ class Catalogue:
 
     def subcluster(self, cluster: str, name: str) -> SubCluster:
         """The subcluster by its name; NotFound."""
-        for sub in self.get(cluster).sub_clusters:
-            if sub.name == name:
-                return sub
-        raise NotFound(f"no subcluster {name} in cluster {cluster}")
+        found = self.get(cluster).sub_cluster(name)
+        if found is None:
+            raise NotFound(f"no subcluster {name} in cluster {cluster}")
+        return found
 
     def subcluster_of(self, cluster: str, host: str) -> str | None:
         """Name of the host's subcluster, in configuration order; `*` matches every host. None: in no list (logged)."""
-        found = self.get(cluster).subcluster_of(host)
-        if found is None:
+        self.get(cluster)
+        try:
+            return self._hosts[cluster].find(host)
+        except NoSubCluster:
+            # Missing nodes in node lists lead to wrong metric lists: worth a line that names the host.
             self._log.throttled(300, "clusters.host_in_no_subcluster", cluster=cluster, host=host)
-        return found
+            return None
 
     def metric_tables(self) -> dict[str, MetricTable]:
         """The store's metric list of each cluster: frequency and aggregation of every metric."""

@@ -14,7 +14,14 @@ from cc_backend.db.tables import session
 def add_session(conn: Connection, id_hash: str, username: str, source: int, claims: Mapping[str, Any], now: int, expires: int) -> None:
     """Also forgets those that have expired."""
     conn.execute(delete(session).where(session.c.expires <= now))
-    row = {"id_hash": id_hash, "username": username, "auth_source": source, "claims": json.dumps(claims), "created": now, "expires": expires}
+    row = {
+        "id_hash": id_hash,
+        "username": username,
+        "auth_source": source,
+        "claims": json.dumps(claims),
+        "created": now,
+        "expires": expires,
+    }
     conn.execute(insert(session).values(row))
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
+from ccdaemon.errors import InputError
 from sqlalchemy import Connection, delete, insert, select
 
 from cc_backend.db.tables import configuration
-from ccdaemon.errors import InputError
 
 MAX_VALUE = 20_000  # characters; a setting is a list of metric names at most
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from ccdaemon.errors import InputError
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from cc_backend.access import RESERVED_NAMES, AuthSource, Role, roles_of
 from cc_backend.db.tables import configuration, hpc_user, session
 from cc_backend.errors import Conflict, NotFound
-from ccdaemon.errors import InputError
 
 
 class User(msgspec.Struct, frozen=True):
@@ -43,7 +43,9 @@ def names_of(conn: Connection, usernames: Sequence[str]) -> dict[str, tuple[str,
     """username → (real name, e-mail)."""
     out = {}
     for start in range(0, len(usernames), 500):
-        query = select(hpc_user.c.username, hpc_user.c.name, hpc_user.c.email).where(hpc_user.c.username.in_(usernames[start : start + 500]))
+        query = select(hpc_user.c.username, hpc_user.c.name, hpc_user.c.email).where(
+            hpc_user.c.username.in_(usernames[start : start + 500])
+        )
         out |= {row.username: (row.name, row.email) for row in conn.execute(query)}
     return out
 

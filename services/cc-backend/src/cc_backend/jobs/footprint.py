@@ -5,56 +5,34 @@ Rounding is `round2` (halves away from zero). Hosts without data do not count: a
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
-
 from ccschema.clusters import Cluster, MetricConfig, SubCluster
 from ccschema.jobs import Job, JobStatistics
 from ccschema.numbers import round2
 from ccschema.scopes import Scope
+
+from cc_backend.metrics.shape import JobData, JobMetric, over_hosts
 
 KINDS: Final = ("avg", "min", "max")
 _PREFIXES: Final = {"": 1.0, "m": 1e-3, "K": 1e3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 JOULES_PER_KWH: Final = 3.6e6
 
 
-class Numbers:
-    """avg, min, max of one series."""
-
-    __slots__ = ("avg", "max", "min")
-
-    def __init__(self, avg: float, min_: float, max_: float) -> None:
-        self.avg, self.min, self.max = avg, min_, max_
-
-
-def job_statistics(data: Mapping[str, Mapping[Scope, Any]], cluster: Cluster) -> dict[str, JobStatistics]:
+def job_statistics(data: JobData, cluster: Cluster) -> dict[str, JobStatistics]:
     """Per metric with node-scope data: average per node, smallest and largest value; units of the cluster's metric list."""
-    units = {metric.name: metric.unit for metric in cluster.metric_config}
     out = {}
     for name, scopes in data.items():
-        metric = scopes.get(Scope.NODE)
-        numbers = over_hosts(series.statistics for series in metric.series) if metric is not None else None
-        if numbers is not None and name in units:
-            out[name] = JobStatistics(unit=units[name], avg=numbers.avg, min=numbers.min, max=numbers.max)
+        metric = cluster.metric(name)
+        numbers = over_hosts(scopes[Scope.NODE]) if Scope.NODE in scopes else None
+        if numbers is not None and metric is not None:
+            out[name] = JobStatistics(unit=metric.unit, avg=numbers.avg, min=numbers.min, max=numbers.max)
     return out
 
 
-def over_hosts(series: Iterable[Any]) -> Numbers | None:
-    """One job's numbers from those of its hosts (objects with avg, min, max; None or NaN = no data); None without any."""
-    known = [s for s in series if s is not None and not any(math.isnan(x) for x in (s.avg, s.min, s.max))]
-    if not known:
-        return None
-    return Numbers(
-        round2(sum(round2(s.avg) for s in known) / len(known)),
-        min(round2(s.min) for s in known),
-        max(round2(s.max) for s in known),
-    )
-
-
-def footprint(statistics: Mapping[str, Any], sub: SubCluster) -> dict[str, float]:
+def footprint(statistics: Mapping[str, JobStatistics], sub: SubCluster) -> dict[str, float]:
     """`<metric>_<kind>` for every footprint metric of the subcluster; the kind is always the subcluster's. 0 without data."""
     out = {}
     for metric in sub.metric_config:
@@ -64,7 +42,7 @@ def footprint(statistics: Mapping[str, Any], sub: SubCluster) -> dict[str, float
     return out
 
 
-def energy(job: Job, data: Mapping[str, Mapping[Scope, Any]], statistics: Mapping[str, Any], sub: SubCluster) -> tuple[dict[str, float], float]:
+def energy(job: Job, data: JobData, statistics: Mapping[str, JobStatistics], sub: SubCluster) -> tuple[dict[str, float], float]:
     """(kWh per energy metric, total). `power`: average per node × nodes × duration; `energy`: sum of all samples, in joules."""
     parts = {}
     for metric in sub.metric_config:
@@ -80,5 +58,5 @@ def _factor(metric: MetricConfig) -> float:
     return _PREFIXES.get(metric.unit.prefix or "", 1.0)
 
 
-def _sum(metric: Any) -> float:
+def _sum(metric: JobMetric) -> float:
     return float(sum(np.nansum(np.asarray(series.data, dtype=np.float64)) for series in metric.series))

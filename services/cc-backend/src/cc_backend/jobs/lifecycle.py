@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from typing import Final
 
 import msgspec
+from ccdaemon.errors import InputError
+from ccschema.jobs import SHARED, Job, JobState
 
 from cc_backend.clusters import Catalogue
 from cc_backend.errors import AlreadyStopped, Duplicate, NotFound
-from ccdaemon.errors import InputError
-from ccschema.jobs import SHARED, Job, JobState
 
 SAME_JOB_WITHIN: Final = 86_400
 """Two starts of one job id closer than this (seconds) are one job, unless the first has ended before the second."""
@@ -95,7 +95,12 @@ def _check_numbers(job: Job) -> None:
         raise InputError(f"shared must be one of {', '.join(SHARED)}, not '{job.shared}'")
     if not 0 <= job.monitoring_status <= 3:
         raise InputError(f"monitoringStatus must be between 0 and 3, not {job.monitoring_status}")
-    for what, number in (("jobId", job.job_id), ("startTime", job.start_time), ("walltime", job.walltime), ("arrayJobId", job.array_job_id)):
+    for what, number in (
+        ("jobId", job.job_id),
+        ("startTime", job.start_time),
+        ("walltime", job.walltime),
+        ("arrayJobId", job.array_job_id),
+    ):
         if not 0 <= number < 2**63:
             raise InputError(f"{what} is out of range")
 

@@ -9,20 +9,19 @@ import time
 from collections.abc import Callable, Sequence
 
 import msgspec
+from ccdaemon.errors import InputError
+from ccdaemon.executors import Pool
+from ccdaemon.log import Log
+from ccschema.jobs import Job, Tag
 from sqlalchemy import Connection
 
 from cc_backend.access import SYSTEM, Identity, Right, Visibility, may, require, visibility
-from cc_backend.archive import ArchiveBackend, JobKey, Missing
-from cc_backend.archive import codec
+from cc_backend.archive import ArchiveBackend, JobKey, Missing, codec
 from cc_backend.clusters import Catalogue
 from cc_backend.db import jobs as rows
 from cc_backend.db import tags as tag_rows
 from cc_backend.db.database import Database
 from cc_backend.errors import Duplicate, NotFound
-from ccdaemon.errors import InputError
-from ccdaemon.executors import Pool
-from ccdaemon.log import Log
-from ccschema.jobs import Job, Tag
 
 from .lifecycle import Insert, Known, StopRequest, checked, decide_start, decide_stop
 

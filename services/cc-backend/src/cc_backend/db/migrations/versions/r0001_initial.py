@@ -170,7 +170,9 @@ def upgrade() -> None:
         sa.Column("health_state", sa.Text(), nullable=False),
         sa.Column("health_metrics", sa.Text(), server_default="", nullable=False),
         sa.CheckConstraint("health_state IN ('full', 'partial', 'failed')", name=op.f("ck_node_state_health_state")),
-        sa.CheckConstraint("node_state IN ('allocated', 'reserved', 'idle', 'mixed', 'down', 'unknown')", name=op.f("ck_node_state_node_state")),
+        sa.CheckConstraint(
+            "node_state IN ('allocated', 'reserved', 'idle', 'mixed', 'down', 'unknown')", name=op.f("ck_node_state_node_state")
+        ),
         sa.ForeignKeyConstraint(["node_id"], ["node.id"], name="fk_node_state_node_id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name="pk_node_state"),
     )
