@@ -1,0 +1,138 @@
+"""Section `metric-store` of cc-metric-store and cc-backend (metric-store 6.4; tutorial section 5)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+from ccdaemon.config.types import Duration, Problem, Secret
+from msgspec import Meta
+
+HALF_A_DAY = 12 * 3600.0
+
+
+class Checkpoints(msgspec.Struct, rename="kebab", kw_only=True):
+    """`checkpoints`: what keeps the data over a restart. A partial object keeps the other defaults."""
+
+    file_format: Annotated[
+        Literal["wal", "json"],
+        Meta(
+            description="Form of the snapshots: `wal` = binary `<timestamp>.bin`, `json` = `<timestamp>.json`. The log is kept with both."
+        ),
+    ] = "wal"
+    directory: Annotated[str, Meta(description="Folder of logs and snapshots, `<cluster>/<host>/` below it.")] = "./var/checkpoints"
+    max_wal_size: Annotated[
+        int, Meta(ge=0, description="Bytes of one host's log at which it is snapshotted and rotated; 0 = no limit. Never drops a record.")
+    ] = 0
+    checkpoint_interval: Annotated[Duration | None, Meta(description="Same as `metric-store.checkpoint-interval`; give one of them.")] = (
+        None
+    )
+    sync_interval: Annotated[
+        Duration,
+        Meta(description="How often the log is synced to disk: what a power cut may cost. 0 = each answer waits for its sync."),
+    ] = Duration(1.0)
+
+
+class S3(msgspec.Struct, rename="kebab", kw_only=True):
+    """`cleanup.s3`: the same keys as the job archive's S3 backend."""
+
+    strict: ClassVar[bool] = True
+    endpoint: Annotated[str, Meta(description="URL of the service; empty = AWS.")] = ""
+    bucket: Annotated[str, Meta(description="Bucket of the Parquet files, key `<cluster>/<cutoff>.parquet`.")]
+    access_key: Annotated[str, Meta(description="Access key; empty = from the environment.")] = ""
+    secret_key: Annotated[Secret, Meta(description="Secret key.")] = Secret("")
+    region: Annotated[str, Meta(description="Region.")] = ""
+    use_path_style: Annotated[bool, Meta(description="Bucket in the path instead of the host name.")] = False
+
+
+class Cleanup(msgspec.Struct, rename="kebab", kw_only=True):
+    """`cleanup`: what happens to data that leaves the retention window."""
+
+    mode: Annotated[
+        Literal["delete", "archive"], Meta(description="`delete` = discard, `archive` = write to Parquet before it is freed.")
+    ] = "delete"
+    directory: Annotated[str, Meta(description="Folder of the Parquet files `<cluster>/<cutoff>.parquet`; needed by `archive`.")] = ""
+    s3: Annotated[S3 | None, Meta(description="Upload the Parquet files to a bucket.")] = None
+
+
+class Subscription(msgspec.Struct, rename="kebab", kw_only=True):
+    """One entry of `nats-subscriptions`."""
+
+    subscribe_to: Annotated[str, Meta(min_length=1, description="NATS subject; wildcards `*` and `>` work.")]
+    cluster_tag: Annotated[str, Meta(description="Cluster of lines that carry no cluster tag.")] = ""
+    durable: Annotated[
+        bool,
+        Meta(
+            description="JetStream consumer, acknowledged when the data is in the log: nothing published while the store is away is lost."
+        ),
+    ] = False
+    durable_name: Annotated[
+        str, Meta(description="Name of that consumer; empty = from host name and port. Two stores with one name would share the messages.")
+    ] = ""
+
+
+class Debug(msgspec.Struct, rename="kebab", kw_only=True):
+    """`debug`: accepted, without effect."""
+
+    dump_to_file: str = ""
+    gops: bool = False
+
+
+class StoreConfig(msgspec.Struct, rename="kebab", kw_only=True):
+    """`metric-store`: the same in both deployments."""
+
+    retention_in_memory: Annotated[Duration, Meta(description="How far back data is kept in memory; 0 or less = for ever.")]
+    memory_cap: Annotated[int, Meta(description="Upper limit of the metric buffers in GB (10^9 bytes); 0 or less = none.")]
+    num_workers: Annotated[int, Meta(description="Threads that read and write checkpoints; 0 = min(CPUs/2+1, 10).")] = 0
+    checkpoint_interval: Annotated[
+        Duration | None, Meta(description="How often each host is snapshotted; default min(12h, retention-in-memory).")
+    ] = None
+    max_series: Annotated[int, Meta(ge=0, description="Refuse new series beyond this number; 0 = no limit.")] = 0
+    checkpoints: Checkpoints = msgspec.field(default_factory=Checkpoints)
+    cleanup: Cleanup = msgspec.field(default_factory=Cleanup)
+    nats_subscriptions: list[Subscription] = []
+    debug: Debug = msgspec.field(default_factory=Debug)
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two snapshots of a host: one of the two keys, else min(12 h, retention) (metric-store 4.5)."""
+        given = self.checkpoint_interval if self.checkpoint_interval is not None else self.checkpoints.checkpoint_interval
+        if given is not None:
+            return float(given)
+        return min(HALF_A_DAY, self.retention_in_memory) if self.retention_in_memory > 0 else HALF_A_DAY
+
+    @property
+    def workers(self) -> int:
+        """Number of threads for checkpoint and archive I/O (metric-store 5.3)."""
+        return self.num_workers if self.num_workers > 0 else min((os.cpu_count() or 1) // 2 + 1, 10)
+
+    @property
+    def directory(self) -> Path:
+        return Path(self.checkpoints.directory)
+
+
+def problems(config: StoreConfig, at: str = "metric-store") -> list[Problem]:
+    """What the types alone cannot say; warnings have `fatal` false."""
+    found: list[Problem] = []
+
+    def add(path: str, text: str, remedy: str, fatal: bool = True) -> None:
+        found.append(Problem(path=f"{at}.{path}", at=None, text=text, remedy=remedy, fatal=fatal))
+
+    beside, inside = config.checkpoint_interval, config.checkpoints.checkpoint_interval
+    if beside is not None and inside is not None and beside != inside:
+        add("checkpoint-interval", "differs from checkpoints.checkpoint-interval", "keep one of the two keys")
+    if config.interval <= 0:
+        key = "checkpoint-interval" if beside is not None else "checkpoints.checkpoint-interval"
+        add(key, "must be longer than zero", 'for example "12h"')
+    if config.checkpoints.sync_interval < 0:
+        add("checkpoints.sync-interval", "must not be negative", 'for example "1s", or "0s" to wait for each sync')
+    if not config.checkpoints.directory:
+        add("checkpoints.directory", "is empty", "name a folder, or leave the key out for ./var/checkpoints")
+    if config.cleanup.mode == "archive" and not config.cleanup.directory:
+        if config.cleanup.s3 is None:
+            add("cleanup.directory", 'is missing though cleanup.mode is "archive"', "name the folder of the Parquet files")
+        else:
+            add("cleanup.directory", "is needed with cleanup.s3 too", "name a folder: files are written there first, then uploaded")
+    return found

@@ -1,0 +1,77 @@
+"""What the store does by the clock: snapshots, retention, memory cap, cleanup (metric-store 4.5, 4.8, 5.1, 5.2)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+
+from ccdaemon.executors import Pool
+from ccdaemon.log import Log
+
+from ..engine import Engine
+from ..persist.wal import Wal
+from ..registry import HostKey
+from .checkpoints import Checkpointer
+from .config import StoreConfig
+from .loading import Loader
+
+TURN = 1.0
+"""Seconds between two looks at what is due."""
+RETENTION_AT_LEAST = 600.0
+CAP_CHECK = 30.0
+
+
+class Tasks:
+    """One loop, so that nothing overlaps; each `*_once` may be called by a test."""
+
+    def __init__(
+        self, engine: Engine, wal: Wal, loader: Loader, checkpoints: Checkpointer, pool: Pool, config: StoreConfig, *, log: Log
+    ) -> None:
+        self._engine = engine
+        self._wal = wal
+        self._loader = loader
+        self._checkpoints = checkpoints
+        self._pool = pool
+        self._config = config
+        self._log = log
+
+    async def run(self) -> None:
+        """Until cancelled. Nothing is freed or snapshotted before a start has read all files."""
+        await self._loader.finished.wait()
+        keep = self._config.retention_in_memory
+        retention_every = min(RETENTION_AT_LEAST, keep / 2)
+        next_retention = next_cap = time.monotonic()
+        while True:
+            await asyncio.sleep(TURN)
+            now = time.monotonic()
+            try:
+                await self.checkpoints_once()
+                if keep > 0 and now >= next_retention:
+                    next_retention = now + retention_every
+                    await self.retention_once(int(time.time()))
+                if now >= next_cap:
+                    next_cap = now + CAP_CHECK
+                    await self.cap_once(int(time.time()))
+            except Exception as e:  # one failing round must not end all later ones
+                self._log.error("store.task-failed", error=repr(e))
+
+    async def checkpoints_once(self) -> None:
+        self._checkpoints.hurry(self._wal.take_due())
+        due = self._checkpoints.due()
+        if due:
+            await self._checkpoints.take(due)
+
+    async def retention_once(self, now: int) -> None:
+        await self._forget(self._engine.retain(now))
+
+    async def cap_once(self, now: int) -> None:
+        await self._forget(self._engine.fit(now))
+
+    async def _forget(self, gone: Iterable[HostKey]) -> None:
+        """All are queued in the turn in which the engine let them go, so no sample of a reborn host can come between."""
+        for done in [asyncio.wrap_future(self._checkpoints.forget(host)) for host in gone]:
+            try:
+                await done
+            except OSError as e:
+                self._log.throttled(60.0, "store.forget-failed", error=str(e))
