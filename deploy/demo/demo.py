@@ -158,7 +158,7 @@ def _welcome(site: Site, seconds: float) -> str:
 def work(site: Site, daemons: list[Process]) -> None:
     """Submit the workload one after the other, say what happens, then wait for Ctrl-C."""
     cores = str(len(os.sched_getaffinity(0)))
-    waiting = [(name, cores if n == "all" else n) for name, n in WORKLOAD]
+    waiting = [(name, cores if n == "all" else n) for name, n in _workload()]
     current, told = "", set[str]()
     while True:
         if (not current or not _runs(site, current)) and waiting:
@@ -170,6 +170,14 @@ def work(site: Site, daemons: list[Process]) -> None:
                 told.add(d.name)
                 print(f"! {d.name} has ended; its log: {d.log}", flush=True)
         time.sleep(1)
+
+
+def _workload() -> list[tuple[str, str]]:
+    """(script, cores) of each job; DEMO_WORKLOAD = `burn:1,memory:1` or `none` names another one."""
+    text = os.environ.get("DEMO_WORKLOAD", "")
+    if text == "none":
+        return []
+    return [(name, cores or "1") for name, _, cores in (part.partition(":") for part in text.split(","))] if text else list(WORKLOAD)
 
 
 def _sbatch(site: Site, name: str, cores: str) -> str:
