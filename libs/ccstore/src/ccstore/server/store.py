@@ -16,6 +16,7 @@ from ccdaemon.ledger import Registry
 from ccdaemon.log import Log
 from ccschema.api import ApiQuery, QueryRequest
 
+from .. import kernels
 from ..engine import Engine
 from ..health import Health
 from ..ingest import Ingested, Reason
@@ -95,7 +96,14 @@ class Store:
             await self._loader.prepare()
         except OSError as e:
             raise OperatorError(f"metric-store.checkpoints.directory: {e}", "make the folder writable for this user") from e
-        self._running = [asyncio.create_task(self._tasks.run(), name="store-tasks"), asyncio.create_task(self._load(), name="store-load")]
+        parts = (self._tasks.run(), self._load(), self._load_kernel())
+        self._running = [asyncio.create_task(part, name="store") for part in parts]
+
+    async def _load_kernel(self) -> None:
+        """Half a second with a warm cache, some without: the slow path serves meanwhile."""
+        kernel, text = await self._readers.run(kernels.load)
+        self.engine.use_kernel(kernel)
+        (self._log.info if kernel is not None else self._log.warning)("store.kernel", text=text)
 
     async def _load(self) -> None:
         await self._loader.run()
@@ -170,6 +178,8 @@ class Store:
                 tickets.append(ticket)
                 for record in got.records:
                     self._checkpoints.wrote(record.host)
+            for host in got.gone:
+                self._checkpoints.forget(host)  # behind the append: what the log had of it goes too
             self._count(got, answer)
             if not got.closed:
                 return
@@ -184,6 +194,8 @@ class Store:
             self._ledger.refused(str(reason), n)
             answer.refused[str(reason)] += n
         answer.stored += got.stored
+        for notice in got.notices:
+            self._log.throttled(60.0, "store.notice", text=notice)
         answer.errors += got.errors[: 10 - len(answer.errors)]
 
     async def _written(self, tickets: Sequence[Ticket]) -> None:
