@@ -125,9 +125,11 @@ async def _interruptible(pool: Pool, engine: Engine, f: Callable[[Connection], T
                 with lock:
                     held.clear()
 
+    result = asyncio.wrap_future(pool.submit(call))
     try:
-        return await pool.run(call)
+        return await asyncio.shield(result)
     except asyncio.CancelledError:
+        result.add_done_callback(lambda done: done.cancelled() or done.exception())  # "interrupted" is no news to anybody
         with lock:
             for raw in held:
                 raw.interrupt()

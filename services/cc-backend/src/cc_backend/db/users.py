@@ -41,7 +41,7 @@ def list_users(conn: Connection, *, special_only: bool = False) -> list[User]:
 
 def names_of(conn: Connection, usernames: Sequence[str]) -> dict[str, tuple[str, str]]:
     """username → (real name, e-mail)."""
-    out = {}
+    out: dict[str, tuple[str, str]] = {}
     for start in range(0, len(usernames), 500):
         query = select(hpc_user.c.username, hpc_user.c.name, hpc_user.c.email).where(
             hpc_user.c.username.in_(usernames[start : start + 500])
