@@ -129,7 +129,7 @@ def test_cpustat_pitfall_missing_file_sends_nothing(opened, node, make_context):
     with pytest.raises(OSError):
         collector.read(NOW, 0)
     with pytest.raises(SourceMissing):
-        cpustat.Cpustat(cpustat.Config()).open(make_context(node))
+        cpustat.Cpustat(cpustat.Keys()).open(make_context(node))
 
 
 # memstat
@@ -163,10 +163,10 @@ def test_memstat_pitfall_used_of_numa_domains(opened):
 def test_memstat_errors_of_open(node, make_context):
     everything = [*memstat.KEYS.values(), "mem_used"]
     with pytest.raises(SourceMissing, match="excluded"):
-        memstat.Memstat(memstat.Config(exclude_metrics=everything)).open(make_context(node))
+        memstat.Memstat(memstat.Keys(exclude_metrics=everything)).open(make_context(node))
     (node / "proc/meminfo").write_text("")
     with pytest.raises(SourceMissing, match="no values"):
-        memstat.Memstat(memstat.Config()).open(make_context(node))
+        memstat.Memstat(memstat.Keys()).open(make_context(node))
 
 
 # netstat
@@ -186,9 +186,9 @@ def test_netstat_counters_and_rates(opened, node, clock):
 
 def test_netstat_needs_devices_that_exist(node, make_context):
     with pytest.raises(SourceMissing, match="include_devices"):
-        netstat.Netstat(netstat.Config()).open(make_context(node))
+        netstat.Netstat(netstat.Keys()).open(make_context(node))
     with pytest.raises(SourceMissing, match="eth7"):
-        netstat.Netstat(netstat.Config(include_devices=["eth7"])).open(make_context(node))
+        netstat.Netstat(netstat.Keys(include_devices=["eth7"])).open(make_context(node))
 
 
 def test_netstat_pitfall_aliases_keep_state_per_system_name(opened, node, clock):
@@ -294,7 +294,7 @@ def test_schedstat(opened, node, clock, make_context):
     assert not by_name(messages, type_id="9")
     (node / "proc/schedstat").unlink()
     with pytest.raises(SourceMissing):
-        schedstat.Schedstat(schedstat.Config()).open(make_context(node))
+        schedstat.Schedstat(schedstat.Keys()).open(make_context(node))
 
 
 def test_pitfall_exclude_metrics_works_where_the_reference_ignores_it(node, make_context):
@@ -327,7 +327,7 @@ def test_cpufreq_of_the_first_thread_of_each_core(opened, node, make_context):
     assert messages[0].head.meta["unit"] == "kHz"  # pitfall: the reference says Hz
     (node / "sys/devices/system/cpu/cpu2/cpufreq/scaling_cur_freq").unlink()
     with pytest.raises(SourceMissing):
-        cpufreq.Cpufreq(cpufreq.Config()).open(make_context(node))
+        cpufreq.Cpufreq(cpufreq.Keys()).open(make_context(node))
 
 
 # tempstat

@@ -61,7 +61,7 @@ def _group(threads: Iterable[HWThread], key: Callable[[HWThread], K]) -> dict[K,
     groups: dict[K, list[int]] = {}
     for thread in threads:
         groups.setdefault(key(thread), []).append(thread.id)
-    return dict(sorted(groups.items(), key=lambda item: item[0]))  # type: ignore[arg-type, return-value]
+    return dict(sorted(groups.items(), key=lambda item: item[0]))
 
 
 def parse_cpu_list(text: str) -> list[int]:

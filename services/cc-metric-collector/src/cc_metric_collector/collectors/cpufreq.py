@@ -23,14 +23,14 @@ from ..base import Collector, Context, SourceMissing, metric, typed_head
 SOURCE, GROUP, NAME = "CPUFreqCollector", "CPU", "cpufreq"
 
 
-class Config(msgspec.Struct):
+class Keys(msgspec.Struct):
     exclude_metrics: Annotated[list[str], Meta(description="Names of metrics that are not sent.")] = []
 
 
 class Cpufreq(Collector):
-    Config = Config
+    Config = Keys
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Keys) -> None:
         self._excluded = NAME in config.exclude_metrics
 
     def open(self, ctx: Context) -> None:

@@ -41,7 +41,7 @@ COLUMNS = (
 )
 
 
-class Config(msgspec.Struct):
+class Keys(msgspec.Struct):
     exclude_metrics: Annotated[list[str], Meta(description="Names of metrics that are not sent; also `num_cpus` and `cpu_used`.")] = []
 
 
@@ -53,9 +53,9 @@ class Heads(msgspec.Struct):
 
 
 class Cpustat(Collector):
-    Config = Config
+    Config = Keys
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Keys) -> None:
         self._excluded = frozenset(config.exclude_metrics)
         self._heads: dict[str, Heads] = {}
 

@@ -15,7 +15,8 @@ from __future__ import annotations
 from typing import Annotated
 
 import msgspec
-from ccmessage.decode import LineError, Precision, decode
+from ccmessage.decode import LineError, decode
+from ccmessage.encode import Precision
 from ccmessage.message import Message
 from msgspec import Meta
 
@@ -24,16 +25,16 @@ from ..base import Collector, CommandFailed, Context, SourceMissing
 LIMIT = 1 << 20
 
 
-class Config(msgspec.Struct):
+class Keys(msgspec.Struct):
     commands: Annotated[list[str], Meta(description="Command lines, split at blanks, run without a shell.")] = []
     files: Annotated[list[str], Meta(description="Files to read.")] = []
     exclude_metrics: Annotated[list[str], Meta(description="Names of metrics that are not sent.")] = []
 
 
 class Customcmd(Collector):
-    Config = Config
+    Config = Keys
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Keys) -> None:
         self._config = config
         self._excluded = frozenset(config.exclude_metrics)
 

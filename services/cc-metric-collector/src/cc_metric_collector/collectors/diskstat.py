@@ -29,7 +29,7 @@ GB = 1_000_000_000
 PATIENCE = 1.0
 
 
-class Config(msgspec.Struct):
+class Keys(msgspec.Struct):
     exclude_metrics: Annotated[list[str], Meta(description="Names of metrics that are not sent.")] = []
     exclude_mounts: Annotated[list[str], Meta(description="Mount points that contain one of these texts are left out.")] = []
 
@@ -50,9 +50,9 @@ class Probe(threading.Thread):
 
 
 class Diskstat(Collector):
-    Config = Config
+    Config = Keys
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Keys) -> None:
         self._excluded = frozenset(config.exclude_metrics)
         self._not = tuple(config.exclude_mounts)
         self._heads: dict[str, tuple[Head, Head]] = {}

@@ -43,15 +43,15 @@ FIELDS = {
 GAUGE = 11
 
 
-class Config(msgspec.Struct):
+class Keys(msgspec.Struct):
     exclude_metrics: Annotated[list[str], Meta(description="Names of metrics that are not sent.")] = []
     exclude_devices: Annotated[list[str], Meta(description="Names of devices that are left out.")] = []
 
 
 class Iostat(Collector):
-    Config = Config
+    Config = Keys
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Keys) -> None:
         self._config = config
 
     def open(self, ctx: Context) -> None:

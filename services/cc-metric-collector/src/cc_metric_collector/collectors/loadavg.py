@@ -24,14 +24,14 @@ FIELDS = (("load_one", 0), ("load_five", 1), ("load_fifteen", 2))
 COUNTS = (("proc_run", 0), ("proc_total", 1))
 
 
-class Config(msgspec.Struct):
+class Keys(msgspec.Struct):
     exclude_metrics: Annotated[list[str], Meta(description="Names of metrics that are not sent.")] = []
 
 
 class Loadavg(Collector):
-    Config = Config
+    Config = Keys
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Keys) -> None:
         self._excluded = frozenset(config.exclude_metrics)
 
     def open(self, ctx: Context) -> None:

@@ -63,7 +63,7 @@ NODE_FILE = "/proc/meminfo"
 DOMAINS = "/sys/devices/system/node"
 
 
-class Config(msgspec.Struct):
+class Keys(msgspec.Struct):
     exclude_metrics: Annotated[list[str], Meta(description="Names of metrics that are not sent; also `mem_used`.")] = []
     node_stats: Annotated[bool, Meta(description="Values of the node.")] = True
     numa_stats: Annotated[bool, Meta(description="Values of each NUMA domain (type=memoryDomain).")] = False
@@ -78,9 +78,9 @@ class File(msgspec.Struct):
 
 
 class Memstat(Collector):
-    Config = Config
+    Config = Keys
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Keys) -> None:
         self._config = config
         self._excluded = frozenset(config.exclude_metrics)
         self._names = {key: name for key, name in KEYS.items() if name not in self._excluded}

@@ -37,7 +37,7 @@ COLUMNS = {
 }
 
 
-class Config(msgspec.Struct):
+class Keys(msgspec.Struct):
     include_devices: Annotated[list[str], Meta(description="Interfaces to report (required).")] = []
     send_abs_values: Annotated[bool, Meta(description="Send the counters.")] = True
     send_derived_values: Annotated[bool, Meta(description="Send rates, with the suffix `_bw`.")] = False
@@ -45,9 +45,9 @@ class Config(msgspec.Struct):
 
 
 class Netstat(Collector):
-    Config = Config
+    Config = Keys
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Keys) -> None:
         self._config = config
 
     def open(self, ctx: Context) -> None:

@@ -30,7 +30,7 @@ FILE = "/proc/self/mountstats"
 NAMES = ("nread", "nwrite", "dread", "dwrite", "nfsread", "nfswrite", "pageread", "pagewrite")
 
 
-class Config(msgspec.Struct):
+class Keys(msgspec.Struct):
     exclude_metrics: Annotated[list[str], Meta(description="Names without prefix (`nread`) that are not sent, in both forms.")] = []
     exclude_filesystem: Annotated[list[str], Meta(description="Mount points (servers with use_server_as_stype) left out.")] = []
     use_server_as_stype: Annotated[bool, Meta(description="`stype-id` is `server:/export` instead of the mount point.")] = False
@@ -39,9 +39,9 @@ class Config(msgspec.Struct):
 
 
 class Nfsiostat(Collector):
-    Config = Config
+    Config = Keys
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Keys) -> None:
         self._config = config
         self._heads: dict[tuple[str, str], tuple[Head, Head]] = {}
 

@@ -24,7 +24,7 @@ SOURCE, GROUP = "NUMAStatsCollector", "NUMA"
 DOMAINS = "/sys/devices/system/node"
 
 
-class Config(msgspec.Struct):
+class Keys(msgspec.Struct):
     send_abs_values: Annotated[bool, Meta(description="Send the counters.")] = True
     send_derived_values: Annotated[bool, Meta(description="Send rates, with the suffix `_rate`.")] = False
 
@@ -40,9 +40,9 @@ class Domain(msgspec.Struct):
 
 
 class Numastats(Collector):
-    Config = Config
+    Config = Keys
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Keys) -> None:
         self._config = config
 
     def open(self, ctx: Context) -> None:

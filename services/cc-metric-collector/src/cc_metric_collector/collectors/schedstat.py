@@ -22,14 +22,14 @@ SOURCE, GROUP, NAME = "SchedstatCollector", "SCHEDSTAT", "cpu_load_core"
 FILE = "/proc/schedstat"
 
 
-class Config(msgspec.Struct):
+class Keys(msgspec.Struct):
     exclude_metrics: Annotated[list[str], Meta(description="Names of metrics that are not sent.")] = []
 
 
 class Schedstat(Collector):
-    Config = Config
+    Config = Keys
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Keys) -> None:
         self._excluded = NAME in config.exclude_metrics
         self._heads: dict[str, Head] = {}
 

@@ -34,7 +34,7 @@ SOURCE, GROUP = "SelfCollector", "Self"
 STATUS = Path("/proc/self/status")  # ours, whatever root the node's files have
 
 
-class Config(msgspec.Struct):
+class Keys(msgspec.Struct):
     read_mem_stats: Annotated[bool, Meta(description="Memory of the process.")] = False
     read_goroutines: Annotated[bool, Meta(description="Number of threads.")] = False
     read_cgo_calls: Annotated[bool, Meta(description="Calls of native libraries; always 0 here.")] = False
@@ -42,9 +42,9 @@ class Config(msgspec.Struct):
 
 
 class SelfUsage(Collector):
-    Config = Config
+    Config = Keys
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Keys) -> None:
         self._config = config
         self._heads: dict[str, Head] = {}
 

@@ -30,7 +30,7 @@ SOURCE, GROUP, UNIT = "TempCollector", "IPMI", "degC"
 SENSORS = "/sys/class/hwmon"
 
 
-class Config(msgspec.Struct):
+class Keys(msgspec.Struct):
     exclude_metrics: Annotated[list[str], Meta(description="Names of metrics that are not sent.")] = []
     tag_override: Annotated[dict[str, dict[str, str]], Meta(description="Part of a sensor's path → tags used instead.")] = {}
     report_max_temperature: Annotated[bool, Meta(description="Send each sensor's maximum.")] = False
@@ -38,9 +38,9 @@ class Config(msgspec.Struct):
 
 
 class Tempstat(Collector):
-    Config = Config
+    Config = Keys
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Keys) -> None:
         self._config = config
 
     def open(self, ctx: Context) -> None:

@@ -24,14 +24,14 @@ from ..base import Collector, Context, SourceMissing, metric, node_head
 SOURCE, GROUP = "TopProcsCollector", "TopProcs"
 
 
-class Config(msgspec.Struct):
+class Keys(msgspec.Struct):
     num_procs: Annotated[int, Meta(description="How many processes to report.", ge=1, le=10)] = 2
 
 
 class Topprocs(Collector):
-    Config = Config
+    Config = Keys
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Keys) -> None:
         self._count = config.num_procs
 
     def open(self, ctx: Context) -> None:

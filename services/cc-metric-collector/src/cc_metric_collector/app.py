@@ -1,0 +1,254 @@
+"""Wiring: from settings to parts with a start and a stop order.
+
+    sinks (LINK)  ←  router  ←  rounds of collectors (WORK), receivers (INTAKE), /metrics (INTAKE)
+
+Stopping goes the other way: receivers close, the running round ends, sinks flush or spool.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from ccdaemon.app import Application, Phase
+from ccdaemon.config.types import Problem
+from ccdaemon.errors import ConfigErrors, DaemonError, OperatorError
+from ccdaemon.ledger import Registry
+from ccdaemon.log import Log
+from ccmessage.processor import Processor, RuleErrors
+
+from .base import Context, Receiver
+from .commands import run_command
+from .config import MainConfig, Settings
+from .manager import Health, Manager
+from .plugins import Chosen, choose
+from .router import Router, local_hostname, router_notes, router_options
+from .sinks.runner import SinkRunner
+from .sinks.setup import make_runner
+from .ticker import SECOND, ticks
+from .topology import read_topology
+
+BASE_READING = 1.0  # seconds that counters get before the only round of `-once`
+
+
+class Sinks:
+    """All sink runners. A sink that cannot be opened is left out; none left is an OperatorError."""
+
+    name = "sinks"
+
+    def __init__(self, runners: Sequence[SinkRunner], log: Log) -> None:
+        self.runners = list(runners)
+        self._log = log
+
+    async def start(self) -> None:
+        for runner in list(self.runners):
+            try:
+                await runner.start()
+            except DaemonError as error:
+                self._log.error("sink.skipped", sink=runner.name, reason=str(error))
+                self.runners.remove(runner)
+        if not self.runners:
+            raise OperatorError("no usable sink", "the lines above say what is wrong with each")
+
+    async def stop(self, deadline: float) -> None:
+        await asyncio.gather(*(runner.stop(deadline) for runner in self.runners))
+
+
+class Rounds:
+    """The collectors and their clock. With `done` there is one round, at once, and then that call."""
+
+    name = "collectors"
+
+    def __init__(self, manager: Manager, main: MainConfig, log: Log, done: Callable[[], None] | None) -> None:
+        self._manager = manager
+        self._interval_ns = round(main.interval * SECOND)
+        self._offset_ns = round(main.phase_offset * SECOND)
+        self._done = done
+        self._log = log
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        await self._manager.open()
+        self._log.info("collectors.ready", working=self._manager.working)
+        self._task = asyncio.create_task(self._run() if self._done is None else self._once(self._done))
+
+    async def _run(self) -> None:
+        async for tick in ticks(self._interval_ns, self._offset_ns, wall_ns=time.time_ns, sleep=asyncio.sleep):
+            await self._manager.round(tick)
+
+    async def _once(self, done: Callable[[], None]) -> None:
+        """Give counters a first difference, then one round."""
+        await asyncio.sleep(min(BASE_READING, self._interval_ns / SECOND))
+        await self._manager.round(time.time_ns())
+        done()
+
+    async def stop(self, deadline: float) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._manager.close(deadline)
+
+
+class Receivers:
+    """All receivers, each in its own task; one that ends with an error is logged and stays away."""
+
+    name = "receivers"
+
+    def __init__(self, receivers: Mapping[str, Receiver], router: Router, log: Log) -> None:
+        self._receivers = receivers
+        self._router = router
+        self._log = log
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        self._tasks = [asyncio.create_task(self._run(name, receiver)) for name, receiver in self._receivers.items()]
+
+    async def _run(self, name: str, receiver: Receiver) -> None:
+        try:
+            await receiver.run(self._router.received)
+        except Exception as error:  # isolation: the collector goes on without it
+            self._log.error("receiver.failed", receiver=name, reason=str(error) if isinstance(error, DaemonError) else repr(error))
+
+    async def stop(self, deadline: float) -> None:
+        self._router.close()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=deadline)
+
+
+class Assembled(msgspec.Struct):
+    """The parts of a collector."""
+
+    sinks: Sinks
+    receivers: Receivers
+    manager: Manager
+    router: Router
+
+
+def check(settings: Settings) -> list[Problem]:
+    """Everything that is wrong with plug-ins and rules, beyond what loading found."""
+    problems = list(settings.warnings) + router_notes(settings.router)
+    for kind in ("collectors", "sinks", "receivers"):
+        problems += choose(kind, getattr(settings, kind))[1]
+    try:
+        compile_router(settings, "localhost")
+    except ConfigErrors as errors:
+        problems += errors.problems
+    return problems
+
+
+def compile_router(settings: Settings, hostname: str) -> Processor:
+    """The router's processor. ConfigErrors with every bad rule."""
+    config = settings.router
+    try:
+        return Processor.compile(router_options(config), missing={config.hostname_tag: hostname})
+    except RuleErrors as errors:
+        raise ConfigErrors([Problem(f"router.process_messages.{e.path}", None, e.text, e.remedy) for e in errors.errors]) from None
+
+
+def assemble(settings: Settings, log: Log, registry: Registry, *, root: Path, now_ns: Callable[[], int] = time.time_ns) -> Assembled:
+    """Make everything, open nothing. ConfigErrors, OperatorError for what the collector cannot run with."""
+    for warning in settings.warnings + router_notes(settings.router):
+        log.warning("config", problem=str(warning))
+    chosen = {kind: usable(kind, settings, log) for kind in ("collectors", "sinks", "receivers")}
+    hostname = local_hostname(settings.router)
+    runners = make_runners(chosen["sinks"], settings.main, log, registry)
+    router = Router(
+        compile_router(settings, hostname),
+        runners,
+        stamp=settings.router.interval_timestamp is not False,
+        stamp_received=settings.router.interval_timestamp is True,
+        wall_ns=now_ns,
+        ledger=registry.ledger("router"),
+        log=log,
+        for_store=any(runner.spooled for runner in runners),
+    )
+    context = Context(
+        hostname=hostname,
+        interval=settings.main.interval,
+        root=root,
+        topology=read_topology(root),
+        run=run_command,
+        log=log,
+        monotonic=time.monotonic,
+    )
+    manager = Manager(
+        {c.name: collector for c in chosen["collectors"] if (collector := made(c, log)) is not None},
+        context,
+        router.collected,
+        duration=settings.main.duration,
+        wall_ns=now_ns,
+        ledger=registry.ledger("collectors"),
+        log=log,
+    )
+    receivers = {c.name: receiver for c in chosen["receivers"] if (receiver := made(c, log, c.name, log)) is not None}
+    watch(manager, registry)
+    return Assembled(Sinks(runners, log), Receivers(receivers, router, log), manager, router)
+
+
+def usable(kind: str, settings: Settings, log: Log) -> list[Chosen]:
+    """Plug-ins that can be made; the others are logged."""
+    chosen, problems = choose(kind, getattr(settings, kind))
+    for problem in problems:
+        (log.error if problem.fatal else log.warning)("config", problem=str(problem))
+    return chosen
+
+
+def made(chosen: Chosen, log: Log, *args: object) -> Any:
+    """An instance, or None with an error line."""
+    try:
+        return chosen.cls(chosen.config, *args)
+    except DaemonError as error:
+        log.error("config", problem=f"{chosen.name}: {error}")
+        return None
+
+
+def make_runners(chosen: Sequence[Chosen], main: MainConfig, log: Log, registry: Registry) -> list[SinkRunner]:
+    runners = []
+    for c in chosen:
+        sink = made(c, log, c.name, log)
+        if sink is not None:
+            runners.append(make_runner(c.name, sink, c.config, state_dir(main), registry.ledger(f"sink {c.name}"), log))
+    if not runners:
+        raise OperatorError("no usable sink", "the lines above say what is wrong with each")
+    return runners
+
+
+def state_dir(main: MainConfig) -> Path:
+    """`state_dir`, else what the unit gives, else below the working directory."""
+    return Path(main.state_dir or os.environ.get("STATE_DIRECTORY", "").partition(":")[0] or "var/cc-metric-collector")
+
+
+def watch(manager: Manager, registry: Registry) -> None:
+    """Health of each collector on /metrics."""
+    values: tuple[tuple[str, str, Callable[[Health], float]], ...] = (
+        ("collector_up", "1 = the last read was good.", lambda h: float(h.state == "ok")),
+        ("collector_read_seconds", "Duration of the last read.", lambda h: h.seconds),
+        ("collector_failures", "Reads that failed.", lambda h: float(h.failures)),
+        ("collector_left_out", "Rounds left out because it was still reading.", lambda h: float(h.left_out)),
+    )
+    for health in manager.health:
+        for name, text, value in values:
+            registry.gauge(name, text, partial(value, health), {"collector": health.name})
+
+
+def serve(settings: Settings, log: Log, *, root: Path, once: bool) -> int:
+    """Run until a signal, or for one round whose messages are sent or spooled; the exit code."""
+    registry = Registry("cc_metric_collector")
+    app = Application("cc-metric-collector", log=log, registry=registry)
+    parts = assemble(settings, log, registry, root=root)
+    if settings.main.metrics_address:
+        from .selfmetrics import metrics_part  # aiohttp: only where it is asked for
+
+        app.add(metrics_part(app, settings.main.metrics_address, registry, log), Phase.INTAKE)
+    app.add(parts.sinks, Phase.LINK)
+    app.add(Rounds(parts.manager, settings.main, log, app.stop if once else None), Phase.WORK)
+    app.add(parts.receivers, Phase.INTAKE)
+    return app.run()

@@ -1,0 +1,68 @@
+"""From a body of line protocol to messages, for the HTTP and the NATS receiver."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import msgspec
+from ccdaemon.log import Log
+from ccmessage.decode import LineError, decode
+from ccmessage.encode import Precision
+from ccmessage.message import Head, Message, head, refusal
+from ccmessage.processor import Dropped, Processor
+
+from ..base import Deliver
+from ..common_keys import ReceiverConfig
+
+ERRORS = 10  # bad lines named in an answer
+HEADS = 50_000  # remembered heads with their source, so that each is made once
+
+
+class Taken(msgspec.Struct):
+    """What became of a body. `delivered` False: the router had no room, nothing of it was taken."""
+
+    messages: int
+    bad: int
+    errors: list[str]
+    delivered: bool
+
+
+def precision_of(word: str) -> Precision:
+    """`ns`, the default, means by magnitude: sinks of other collectors default to seconds."""
+    return Precision.AUTO if word == "ns" else Precision[word.upper()]
+
+
+class Lines:
+    """Decodes, adds meta `source`, runs the receiver's own processor, delivers the good lines wherever the bad ones stand."""
+
+    def __init__(self, config: ReceiverConfig, source: str, precision: str, log: Log) -> None:
+        self._source = source
+        self._precision = precision_of(precision)
+        self._processor = Processor.compile(config.process_messages) if config.process_messages is not None else None
+        self._heads: dict[Head, Head] = {}
+        self._log = log
+
+    def take(self, body: bytes, deliver: Deliver, now_ns: Callable[[], int] = time.time_ns) -> Taken:
+        messages: list[Message] = []
+        errors: list[str] = []
+        bad = 0
+        for found in decode(body, precision=self._precision, default_ns=now_ns()):
+            if isinstance(found, LineError) or (why := refusal(found)) is not None:
+                bad += 1
+                if len(errors) < ERRORS:
+                    errors.append(str(found) if isinstance(found, LineError) else f"{found.head.name}: {why}")
+                continue
+            message = found._replace(head=self._sourced(found.head))
+            processed = self._processor.apply(message) if self._processor is not None else message
+            if not isinstance(processed, Dropped):
+                messages.append(processed)
+        return Taken(len(messages), bad, errors, not messages or deliver(messages))
+
+    def _sourced(self, plain: Head) -> Head:
+        sourced = self._heads.get(plain)
+        if sourced is None:
+            if len(self._heads) >= HEADS:
+                self._heads.clear()
+            sourced = self._heads[plain] = head(plain.name, plain.tags, {"source": self._source})
+        return sourced

@@ -1,0 +1,126 @@
+"""Stamp, process, fan out: every message goes through here once.
+
+| from | stamped | processed | to sinks |
+|---|---|---|---|
+| collectors | with the tick of their round (`interval_timestamp`) | yes | all |
+| receivers | only when `interval_timestamp: true` is written | yes | all |
+
+A message that lacks the tag `hostname_tag` gets this node's name, whatever the stage order is.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from ccdaemon.ledger import Ledger
+from ccdaemon.log import Log
+from ccmessage.message import Head, Message
+from ccmessage.processor import Dropped, Processor
+
+from .config import RouterConfig
+
+STORE_TAGS = ("hostname", "host")  # the store skips lines that have neither
+
+
+class Takes(Protocol):
+    """A sink runner, as the router sees it."""
+
+    @property
+    def full(self) -> bool: ...
+    def put(self, ms: Sequence[Message]) -> None: ...
+
+
+class Router:
+    """All methods on the loop. `for_store`: some sink pushes to a peer, so series that would fall together are worth a warning."""
+
+    def __init__(
+        self,
+        processor: Processor,
+        sinks: Sequence[Takes],
+        *,
+        stamp: bool,
+        stamp_received: bool,
+        wall_ns: Callable[[], int],
+        ledger: Ledger,
+        log: Log,
+        for_store: bool = True,
+    ) -> None:
+        self._processor = processor
+        self._sinks = sinks
+        self._stamp = stamp
+        self._stamp_received = stamp_received
+        self._wall_ns = wall_ns
+        self._last_tick: int | None = None
+        self._ledger = ledger
+        self._log = log
+        self._parts: dict[str, str] | None = {} if for_store else None  # metric → what told its first series apart
+        self._open = True
+
+    def collected(self, ms: Sequence[Message], tick_ns: int) -> None:
+        """Messages of a collector, of the round that began at `tick_ns`."""
+        self._last_tick = tick_ns
+        if self._stamp:
+            ms = [m._replace(time_ns=tick_ns) for m in ms]
+        out = self._process(ms)
+        if self._parts is not None:
+            self._watch_parts(out, self._parts)
+        self._give(out)
+
+    def received(self, ms: Sequence[Message]) -> bool:
+        """Messages of a receiver; False = not taken: we stop, or no sink has room."""
+        if not self._open or all(sink.full for sink in self._sinks):
+            return False
+        if self._stamp_received:
+            tick = self._last_tick if self._last_tick is not None else self._wall_ns()
+            ms = [m._replace(time_ns=tick) for m in ms]
+        self._give(self._process(ms))
+        return True
+
+    def close(self) -> None:
+        """Nothing more is received; what collectors still bring is taken."""
+        self._open = False
+
+    def _process(self, ms: Sequence[Message]) -> list[Message]:
+        self._ledger.took(len(ms))
+        out = []
+        for message in ms:
+            processed = self._processor.apply(message)
+            if isinstance(processed, Dropped):
+                self._ledger.refused("dropped by a rule", 1)
+            else:
+                out.append(processed)
+        return out
+
+    def _give(self, ms: list[Message]) -> None:
+        self._ledger.gave(len(ms))
+        if ms:
+            for sink in self._sinks:
+                sink.put(ms)
+
+    def _watch_parts(self, ms: list[Message], seen: dict[str, str]) -> None:
+        """Warn once per metric when a store would put several series of this node into one (design R4)."""
+        for message in ms:
+            part = part_of_node(message.head)
+            if part and seen.setdefault(message.head.name, part) not in (part, ""):
+                first, seen[message.head.name] = seen[message.head.name], ""
+                self._log.warning(
+                    "router.same_series",
+                    metric=message.head.name,
+                    parts=f"{first} {part}",
+                    remedy="a store keeps one series of it per node: report one part, or give each its own name with rename_messages_if",
+                )
+
+
+def part_of_node(head: Head) -> str:
+    """What tells several series of a node-level metric apart where a store does not look: sub type or device."""
+    tags = head.tags
+    if tags.get("type", "node") != "node":
+        return ""
+    return tags.get("stype-id", "") or tags.get("device", "")
+
+
+def local_hostname(config: RouterConfig, system: str | None = None) -> str:
+    """`hostname` as it is configured, else the system's name up to the first dot."""
+    return config.hostname or (socket.gethostname() if system is None else system).partition(".")[0]
