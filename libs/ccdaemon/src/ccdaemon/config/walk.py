@@ -418,8 +418,12 @@ class _Walk:
 
 def _broken_limit(value: Any, meta: msgspec.Meta) -> str | None:
     if isinstance(value, int | float):
-        bounds = (("at least", meta.ge, operator.ge), ("more than", meta.gt, operator.gt))
-        bounds += (("at most", meta.le, operator.le), ("less than", meta.lt, operator.lt))
+        bounds: list[tuple[str, int | float | None, Callable[[Any, Any], bool]]] = [
+            ("at least", meta.ge, operator.ge),
+            ("more than", meta.gt, operator.gt),
+            ("at most", meta.le, operator.le),
+            ("less than", meta.lt, operator.lt),
+        ]
         for words, limit, holds in bounds:
             if limit is not None and not holds(value, limit):
                 shown = Duration(limit) if isinstance(value, Duration) else limit

@@ -2,19 +2,102 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
 import ssl
+import time
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
-from ..log import Log
+from ..log import DEBUG, Log
+
+_KEEPALIVE = 75.0
+_MAX_HEADER = 16 << 10  # a token with many projects is long
 
 
 class Listener:
-    """A Part. Serves `app` on `sock`; stop closes intake first (new requests 503), then waits for running ones."""
+    """A Part. Serves `app` on `sock`; stop closes intake first (new requests 503), then waits for running ones.
+
+    Put into `app` as its outermost middleware: 503 while stopping, 500 without details for an error that nobody expected (its
+    traceback goes to the log), one debug event per request (path without query: queries may carry tokens). The body limit is
+    `client_max_size` of `app`.
+    """
 
     name: str
 
-    def __init__(self, sock: socket.socket, app: web.Application, *, tls: ssl.SSLContext | None = None, log: Log) -> None: ...
-    async def start(self) -> None: ...
-    async def stop(self, deadline: float) -> None: ...
+    def __init__(self, sock: socket.socket, app: web.Application, *, tls: ssl.SSLContext | None = None, log: Log) -> None:
+        host, port, *_ = sock.getsockname()
+        self.name = f"listener {host}:{port}"
+        self.running = 0
+        self._log = log
+        self._closing = False
+        self._idle = asyncio.Event()
+        app.middlewares.insert(0, self._middleware())
+        self._runner = web.AppRunner(
+            app,
+            handle_signals=False,
+            access_log=None,
+            keepalive_timeout=_KEEPALIVE,
+            max_line_size=_MAX_HEADER,
+            max_field_size=_MAX_HEADER,
+            shutdown_timeout=0.5,
+        )
+        self._sock = sock
+        self._tls = tls
+        self._site: web.SockSite | None = None
+
+    async def start(self) -> None:
+        await self._runner.setup()
+        self._site = web.SockSite(self._runner, self._sock, ssl_context=self._tls, backlog=1024)
+        await self._site.start()
+        self._log.info("listening", address=self.name.removeprefix("listener "), tls=self._tls is not None)
+
+    async def stop(self, deadline: float) -> None:
+        """Running requests may end within `deadline`; then their connections are closed."""
+        self._closing = True
+        if self._site is not None:
+            await self._site.stop()  # closes the socket for new connections
+        else:
+            self._sock.close()
+        self._idle.clear()
+        if self.running:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), max(0.0, deadline - 0.5))
+        if self.running:
+            self._log.warning("requests.cut", running=self.running)
+        await self._runner.cleanup()
+
+    def _middleware(self) -> Middleware:
+        @web.middleware
+        async def outermost(request: web.Request, handler: Handler) -> web.StreamResponse:
+            if self._closing:
+                return web.Response(status=503, text="shutting down\n", headers={"Connection": "close", "Retry-After": "5"})
+            self.running += 1
+            began = time.monotonic()
+            try:
+                response = await self._answer(request, handler)
+            finally:
+                self.running -= 1
+                if not self.running:
+                    self._idle.set()
+            if self._log.shows(DEBUG):
+                took = round((time.monotonic() - began) * 1000, 1)
+                self._log.debug(f"{request.method} {request.rel_url.raw_path}", status=response.status, ms=took)
+            return response
+
+        return outermost
+
+    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except web.HTTPException as answer:
+            if answer.status >= 500:
+                self._log.warning("request.failed", method=request.method, path=request.rel_url.raw_path, status=answer.status)
+            raise
+        except (ConnectionResetError, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            self._log.bug(f"BUG: {request.method} {request.rel_url.raw_path}", error)
+            return web.Response(status=500, text="internal error\n")
