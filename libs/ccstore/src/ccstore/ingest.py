@@ -1,16 +1,37 @@
-"""A batch of line protocol → samples in tiles and records for the log."""
+"""A batch of line protocol → samples in tiles and records for the log (metric-store 2).
+
+The kernel does what is usual; every other line is done here, one at a time and in order, by `ccmessage.decode`. A line is *logical*: a quoted
+string may hold line ends.
+"""
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
+from ccmessage.decode import LineError, Precision, decode
+from ccmessage.message import Message
 from numpy.typing import NDArray
 
-from .registry import HostKey
+from . import kernels
+from .keys import Keys
+from .metrics import MetricSpec, MetricTable
+from .registry import HostKey, Registry, SeriesKey, level_name, path_element
+from .tiles import SHIFT, NoMemoryForTile, Tiles
+
+MAX_LINE = 64 * 1024
+MAX_ERRORS = 10
+MAX_UNKNOWN = 1000
+MAX_STRETCH = 512
+TEXTS_PER_SERIES = 4
+ASIDE = 8
+"""Samples in a row off the middle of their bins after which a series continues with a new phase at a tile border (design S1)."""
 
 
 class Reason(StrEnum):
@@ -46,16 +67,468 @@ class Record(NamedTuple):
 
 @dataclass(slots=True)
 class Ingested:
-    """stored: samples applied; errors: texts of the first ten malformed lines, `at line L…`; rest: lines of `closed` hosts, nothing of
-    them applied, to be ingested again when those hosts are open."""
+    """stored: samples applied; errors: texts of the first ten malformed lines, `at line L…`; notices: what an operator should know, rarely
+    any; rest: lines of `closed` hosts, nothing of them applied, to be ingested again when those hosts are open; gone: hosts that the
+    memory cap emptied meanwhile, whose ids begin anew."""
 
     stored: int = 0
     refused: Counter[Reason] = field(default_factory=Counter)
     errors: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     closed: set[HostKey] = field(default_factory=set)
     rest: bytes = b""
+    gone: list[HostKey] = field(default_factory=list)
 
     @property
     def malformed(self) -> int:
         return sum(n for reason, n in self.refused.items() if reason.malformed)
+
+
+class Refused(Exception):
+    """One line is not stored. text: for the sender, without its line number."""
+
+    def __init__(self, reason: Reason, text: str = "", metric: str = "", host: str = "") -> None:
+        super().__init__(text)
+        self.reason, self.text, self.metric, self.host = reason, text, metric, host
+
+
+class Place(NamedTuple):
+    """Where a sample belongs, by its tags and the metric list."""
+
+    host: HostKey
+    levels: tuple[str, ...]
+    metric: str
+    spec: MetricSpec
+
+
+@dataclass(slots=True)
+class Limits:
+    """retention: seconds, 0 = accepted back to the series' first bin; max_series: 0 = no bound."""
+
+    retention: int
+    max_series: int
+
+
+class Intake:
+    """The writer's way in. One batch at a time, on the writer's thread."""
+
+    def __init__(self, registry: Registry, tiles: Tiles, limits: Limits) -> None:
+        self.registry = registry
+        self.tiles = tiles
+        self.limits = limits
+        self.keys = Keys()
+        self.kernel: kernels.Kernel | None = None
+        self.tables: Mapping[str, MetricTable] = {}
+        self.default: MetricTable | None = None
+        self.unknown: Counter[tuple[str, str]] = Counter()
+        self._names: frozenset[bytes] = frozenset()
+        self._clusters: dict[str, int] = {}
+        self._told: set[str] = set()
+
+    def set_metrics(self, tables: Mapping[str, MetricTable], default: MetricTable | None) -> None:
+        """Keys are looked up anew: a name may have gone, or come at another frequency."""
+        self.tables, self.default = dict(tables), default
+        self._names = frozenset(name.encode() for table in (*tables.values(), default) for name in table or ())
+        self.keys.clear()
+
+    def table(self, cluster: str) -> MetricTable | None:
+        return self.tables.get(cluster, self.default)
+
+    def ingest(self, body: bytes, cluster: str, now: int, first_line: int) -> Ingested:
+        batch = _Batch(self, body, cluster, now, first_line)
+        if self.kernel is None:
+            batch.slow(len(body))
+        else:
+            batch.run(self.kernel)
+        return batch.finish()
+
+    def cluster_number(self, name: str) -> int:
+        """Keys read under different default clusters are different keys."""
+        return self._clusters.setdefault(name, len(self._clusters))
+
+    def count_unknown(self, metric: str, host: str) -> None:
+        """By name and host, as long as there are few; the rest under ("", "")."""
+        key = (metric[:MAX_LINE], host)
+        self.unknown[key if key in self.unknown or len(self.unknown) < MAX_UNKNOWN else ("", "")] += 1
+
+    def knows(self, measurement: bytes) -> bool:
+        return measurement in self._names
+
+    def once(self, text: str) -> bool:
+        """Whether an operator has not been told this yet (bounded: then nothing more is told)."""
+        if text in self._told or len(self._told) >= MAX_UNKNOWN:
+            return False
+        self._told.add(text)
+        return True
+
+    # ---- from tags to a slot
+
+    def place(self, m: Message, raw: bytes, cluster: str) -> Place:
+        """Refused: no cluster, unknown metric there, no host, or a name that may not be kept."""
+        tags = m.head.tags
+        cluster = tags.get("cluster", cluster)
+        host = _host_name(tags, raw)
+        if not cluster:
+            raise Refused(Reason.CLUSTER, "no cluster: no such tag, and no default")
+        table = self.table(cluster)
+        spec = table.get(m.head.name) if table is not None else None
+        if spec is None:
+            raise Refused(Reason.METRIC, metric=m.head.name, host=host)
+        if not host:
+            raise Refused(Reason.HOST, "no tag hostname")
+        if not path_element(cluster) or not path_element(host):
+            raise Refused(Reason.NAME, f"cluster '{cluster[:80]}', host '{host[:80]}': not a possible name")
+        levels = levels_of(tags)
+        if not all(level_name(name) for name in levels):
+            raise Refused(Reason.NAME, f"host {host}: type and id are longer than 255 bytes")
+        return Place(HostKey(cluster, host), levels, m.head.name, spec)
+
+    def known_slot(self, place: Place) -> int | None:
+        """The slot that is fed for a place, if its next sample needs no new generation."""
+        host = self.registry.host(place.host)
+        level = self.registry.find(host, place.levels) if host is not None else None
+        series = level.series.get(place.metric) if level is not None else None
+        if series is None or self.registry.slots["frequency"][series.slots[-1]] != place.spec.frequency:
+            return None
+        return series.slots[-1]
+
+    def store(self, place: Place, time: int, value: float, now: int) -> int:
+        """Applies one sample and gives its slot. Refused: for its time, for the bound of series, for memory."""
+        frequency = place.spec.frequency
+        if time > now + max(3600, 10 * frequency):
+            raise Refused(Reason.FUTURE)
+        if self.limits.retention and time < now - self.limits.retention:
+            raise Refused(Reason.OLD)
+        slot = self.known_slot(place)
+        if slot is None or self.registry.slots["first"][slot] > self.registry.slots["last"][slot]:
+            return self._begin(place, time, value)
+        entry = self.registry.slots[slot]
+        bin_ = (time - int(entry["phase"])) // frequency
+        if bin_ >> SHIFT > int(entry["last"]) >> SHIFT and abs(int(entry["drift"])) >= ASIDE:
+            return self._begin(place, time, value)
+        if bin_ < entry["first"]:
+            slot, bin_ = self._older(slot, time)
+        self._put(slot, bin_, value)
+        _note_drift(self.registry.slots[slot], time, bin_)
+        return slot
+
+    def _older(self, slot: int, time: int) -> tuple[int, int]:
+        """The newest earlier generation in whose span a time lies."""
+        series = self.registry.series_of[slot]
+        assert series is not None
+        for older in reversed(series.slots[:-1]):
+            entry = self.registry.slots[older]
+            bin_ = (time - int(entry["phase"])) // int(entry["frequency"])
+            if bin_ >= entry["first"] and entry["first"] <= entry["last"]:
+                return older, bin_
+        raise Refused(Reason.PAST)
+
+    def _begin(self, place: Place, time: int, value: float) -> int:
+        """The first sample of a series or of its next generation: it lies in the middle of its bin."""
+        registry = self.registry
+        known = self.known_slot(place)
+        frequency = place.spec.frequency
+        revived = known is not None and registry.slots["first"][known] > registry.slots["last"][known]
+        phase = int(registry.slots["phase"][known]) if revived else (time - frequency // 2) % frequency
+        host = registry.host(place.host)
+        level = registry.find(host, place.levels) if host is not None else None
+        new = level is None or place.metric not in level.series
+        if new and self.limits.max_series and registry.series >= self.limits.max_series:
+            raise Refused(Reason.SERIES, f"max-series ({self.limits.max_series}) is reached")
+        host = registry.make_host(place.host)
+        key = SeriesKey(place.levels, place.metric, frequency, phase)
+        slot = self._slot_for(host.by_key.get(key), place, key)
+        try:
+            self._put(slot, (time - phase) // frequency, value)
+        except Refused:
+            series = registry.series_of[slot]
+            if new and series is not None:
+                registry.retire(host, series)
+                self.tiles.remove_if_empty(host)
+            raise
+        registry.slots["drift"][slot] = 0
+        return slot
+
+    def _slot_for(self, local: int | None, place: Place, key: SeriesKey) -> int:
+        """A slot for the key as newest generation: the one the host has already, or a new one."""
+        host = self.registry.make_host(place.host)
+        series = self.registry.series_at(host, place.levels, place.metric)
+        before = series.slots[-1] if series.slots else None
+        if local is None:
+            slot = self.registry.add_slot(host, key)
+        else:
+            slot = host.slots[local]
+            series.slots.remove(slot)
+            series.slots.append(slot)
+        if before is not None and before != slot:
+            self.keys.point(before, slot)
+        return slot
+
+    def _put(self, slot: int, bin_: int, value: float) -> None:
+        try:
+            self.tiles.put(slot, bin_, value)
+        except NoMemoryForTile:
+            raise Refused(Reason.MEMORY, "the memory cap is reached and nothing may be freed") from None
+
+
+class _Batch:
+    """One body on its way in. `state` and `out` are shared with the kernel."""
+
+    def __init__(self, intake: Intake, body: bytes, cluster: str, now: int, first_line: int) -> None:
+        self.intake, self.body, self.cluster, self.now = intake, body, cluster, now
+        lines = body.count(b"\n") + 1
+        self.slots = np.empty(lines, np.int32)
+        self.times = np.empty(lines, np.int64)
+        self.values = np.empty(lines, np.float32)
+        self.state = kernels.state()
+        self.state[kernels.LINE] = first_line
+        self.answer = Ingested()
+        self._rest: list[bytes] = []
+
+    # ---- the kernel's part
+
+    def run(self, kernel: kernels.Kernel) -> None:
+        """Kernel, and slow path for where it stops: longer and longer stretches while the kernel gets nowhere."""
+        state, intake = self.state, self.intake
+        state[kernels.SIZE] = len(self.body)
+        state[kernels.NOW] = self.now
+        state[kernels.OLDEST] = self.now - intake.limits.retention if intake.limits.retention else np.iinfo(np.int64).min
+        state[kernels.DEFAULT] = default = intake.cluster_number(self.cluster)
+        text = np.frombuffer(self.body, np.uint8)
+        stretch = 1
+        while True:
+            before = int(state[kernels.OUT])
+            keys, registry = intake.keys, intake.registry
+            reason = kernel(
+                text,
+                state,
+                keys.keys,
+                keys.text,
+                keys.table,
+                registry.slots,
+                registry.groups,
+                intake.tiles.arena.values,
+                self.slots,
+                self.times,
+                self.values,
+            )
+            if reason == kernels.DONE:
+                return
+            if int(state[kernels.OUT]) - before >= stretch:
+                stretch = 1
+            if reason == kernels.UNKNOWN and self._learn(default):
+                continue
+            self._slow_lines(stretch)
+            stretch = min(2 * stretch, MAX_STRETCH)
+
+    def _learn(self, default: int) -> bool:
+        """Enters the key before which the kernel stopped, when the series it means is there. Else its line is one for the slow path."""
+        state, intake = self.state, self.intake
+        key = self.body[int(state[kernels.POS]) : int(state[kernels.KEY_END])]
+        if len(key) > MAX_LINE or not intake.knows(key.partition(b",")[0]):
+            return False
+        (item,) = _decoded(key + b" value=0 0", 0)
+        if isinstance(item, LineError):
+            return False
+        try:
+            place = intake.place(item, key, self.cluster)
+        except Refused:
+            return False
+        slot = intake.known_slot(place)
+        if slot is None or place.host in intake.registry.closed or (not place.levels and "stype" in item.head.tags):
+            return False
+        limit = max(TEXTS_PER_SERIES * intake.registry.series, MAX_UNKNOWN)
+        if intake.keys.count >= limit:
+            state[kernels.PREVIOUS] = -1
+        intake.keys.add(key, int(state[kernels.HASH]), default, slot, limit=limit)
+        return True
+
+    # ---- the slow path
+
+    def slow(self, _: int) -> None:
+        while int(self.state[kernels.POS]) < len(self.body):
+            self._slow_lines(MAX_STRETCH)
+
+    def _slow_lines(self, count: int) -> None:
+        state = self.state
+        pos, line = int(state[kernels.POS]), int(state[kernels.LINE])
+        for _ in range(count):
+            if pos >= len(self.body):
+                break
+            end = logical_end(self.body, pos)
+            raw = self.body[pos:end]
+            self._slow_line(raw, line)
+            line += raw.count(b"\n")
+            pos = end
+        state[kernels.POS], state[kernels.LINE] = pos, line
+
+    def _slow_line(self, raw: bytes, line: int) -> None:
+        start = raw.lstrip(b" ")
+        if not start.strip(b"\r\n"):
+            return
+        try:
+            if len(raw) > MAX_LINE:
+                raise Refused(Reason.LENGTH, f"longer than {MAX_LINE} bytes")
+            if not start.startswith(b"#"):
+                self._check_name(start)
+            for item in _decoded(raw, self.now):
+                self._slow_item(item, raw, line)
+        except Refused as refused:
+            self._refuse(refused, line)
+
+    def _check_name(self, start: bytes) -> None:
+        """Lines of unknown metrics are none of ours, well-formed or not."""
+        name = measurement(start)
+        if not self.intake.knows(name):
+            found = _HOST.search(start)
+            host = found[1].decode(errors="replace") if found else ""
+            raise Refused(Reason.METRIC, metric=name.decode(errors="replace"), host=host)
+
+    def _slow_item(self, item: Message | LineError, raw: bytes, line: int) -> None:
+        if isinstance(item, LineError):
+            self._refuse(Refused(Reason.SYNTAX, error_text(item)), line + item.line - 1, item.column)
+            return
+        place = self.intake.place(item, raw, self.cluster)
+        if place.host in self.intake.registry.closed:
+            self.answer.closed.add(place.host)
+            self._rest.append(raw if raw.endswith(b"\n") else raw + b"\n")
+            return
+        value = value_of(item, place.host.host)
+        if not place.levels and "stype" in item.head.tags:
+            self._tell(f"metric {place.metric}: type=node with stype: all sub-instances of a host fall into one series")
+        time = item.time_ns // 1_000_000_000
+        slot = self.intake.store(place, time, value, self.now)
+        out = int(self.state[kernels.OUT])
+        self.slots[out], self.times[out], self.values[out] = slot, time, value
+        self.state[kernels.OUT] = out + 1
+
+    def _tell(self, text: str) -> None:
+        if len(self.answer.notices) < MAX_ERRORS and self.intake.once(text):
+            self.answer.notices.append(text)
+
+    def _refuse(self, refused: Refused, line: int, column: int | None = None) -> None:
+        self.answer.refused[refused.reason] += 1
+        if refused.reason is Reason.METRIC:
+            self.intake.count_unknown(refused.metric, refused.host)
+        elif refused.reason.malformed:
+            if len(self.answer.errors) < MAX_ERRORS:
+                at = f"{line}:{column}" if column is not None else f"{line}"
+                self.answer.errors.append(f"at line {at}: {refused.text}")
+        elif refused.text and len(self.answer.notices) < MAX_ERRORS:
+            self.answer.notices.append(f"at line {line}: {refused.text}")
+
+    # ---- the answer
+
+    def finish(self) -> Ingested:
+        count = int(self.state[kernels.OUT])
+        self.answer.stored = count
+        self.answer.rest = b"".join(self._rest)
+        self.answer.records = list(self._records(count))
+        return self.answer
+
+    def _records(self, count: int) -> Iterator[Record]:
+        """By host, in order within each."""
+        if not count:
+            return
+        slots, times, values = self.slots[:count], self.times[:count], self.values[:count]
+        entries = self.intake.registry.slots
+        hosts = entries["host"][slots]
+        if (hosts[1:] < hosts[:-1]).any():
+            order = np.argsort(hosts, kind="stable")
+            slots, times, values, hosts = slots[order], times[order], values[order], hosts[order]
+        ids = entries["local"][slots]
+        cuts = [0, *(np.flatnonzero(hosts[1:] != hosts[:-1]) + 1).tolist(), count]
+        for start, stop in itertools.pairwise(cuts):
+            host = self.intake.registry.host_of[hosts[start]]
+            assert host is not None
+            yield Record(host.key, ids[start:stop], times[start:stop], values[start:stop])
+
+
+# ---- lines
+
+_HOST = re.compile(rb",host(?:name)?=([^, \r\n]+)")
+_HOSTS = re.compile(rb",(host|hostname)=")
+_NAME = re.compile(rb"(?:\\[, ]|[^, \r\n])*")
+_LOGICAL = re.compile(rb'(?:\\ |[^ \n])*(?: +(?:="(?:\\[\s\S]|[^"\\]){0,65536}"|[^\n])*)?(?:\n|\Z)')
+
+
+def logical_end(body: bytes, pos: int) -> int:
+    """Position behind the line that begins at `pos`, its line end included; line ends inside quoted strings do not count."""
+    end = body.find(b"\n", pos) + 1 or len(body)
+    if body.find(b'"', pos, end) < 0:
+        return end
+    spaces = pos
+    while spaces < end and body[spaces] == 32:
+        spaces += 1
+    if body[spaces : spaces + 1] == b"#":
+        return end
+    found = _LOGICAL.match(body, spaces)
+    return found.end() if found else end
+
+
+def measurement(line: bytes) -> bytes:
+    """The name a line begins with, unescaped."""
+    found = _NAME.match(line)
+    name = found[0] if found else b""
+    return re.sub(rb"\\([, ])", rb"\1", name) if b"\\" in name else name
+
+
+def _decoded(raw: bytes, now: int) -> Iterable[Message | LineError]:
+    return decode(raw, precision=Precision.AUTO, default_ns=now * 1_000_000_000)
+
+
+def error_text(error: LineError) -> str:
+    """What is wrong, without the place."""
+    return error.text
+
+
+# ---- tags and fields
+
+
+def _host_name(tags: Mapping[str, str], raw: bytes) -> str:
+    """`hostname` or `host`; of both, the later one on the line."""
+    if "host" in tags and "hostname" in tags:
+        return tags[_HOSTS.findall(raw)[-1].decode()]
+    return tags.get("hostname") or tags.get("host", "")
+
+
+def levels_of(tags: Mapping[str, str]) -> tuple[str, ...]:
+    """Level 3 and 4 (metric-store 2.2): `type` + `type-id`, then `stype` + `stype-id`; type=node is the host level, whatever its id."""
+    if tags.get("type") == "node":
+        return ()
+    level3 = tags.get("type", "") + tags.get("type-id", "")
+    level4 = tags.get("stype", "") + tags.get("stype-id", "")
+    if not level3:
+        return ()
+    return (level3, level4) if level4 else (level3,)
+
+
+def value_of(m: Message, host: str) -> float:
+    """The number in the field `value`. Refused: another field, no number."""
+    for key, value in m.fields.items():
+        if key != "value":
+            raise Refused(Reason.FIELD, f"host {host}: unknown field: '{key}' (value: {value})")
+        if isinstance(value, bool | str):
+            raise Refused(
+                Reason.VALUE, f"host {host}: unsupported value type in message: {'bool' if isinstance(value, bool) else 'string'}"
+            )
+    return _as_float32(float(m.fields["value"]))
+
+
+def _as_float32(value: float) -> float:
+    with np.errstate(over="ignore"):
+        return float(np.float32(value))
+
+
+def _note_drift(entry: np.void, time: int, bin_: int) -> None:
+    """Counts samples in a row that lie more than f/4 off the middle of their bin, on one side."""
+    frequency = int(entry["frequency"])
+    aside = 4 * (time - int(entry["phase"]) - bin_ * frequency - frequency // 2)
+    drift = int(entry["drift"])
+    if aside > frequency:
+        entry["drift"] = min(drift + 1, ASIDE) if drift > 0 else 1
+    elif aside < -frequency:
+        entry["drift"] = max(drift - 1, -ASIDE) if drift < 0 else -1
+    else:
+        entry["drift"] = 0

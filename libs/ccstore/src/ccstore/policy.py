@@ -1,12 +1,19 @@
-"""Decides what goes when memory is short. Pure: no clock, no engine."""
+"""Decides what goes when it is old or memory is short (metric-store 5, design T6). Pure: no clock, no engine."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
+
+from .registry import HostKey
+
+Busy = Mapping[str, frozenset[str]]
+"""cluster → hosts of running jobs."""
 
 
 class Usage(NamedTuple):
-    """Exact bytes of the metric buffers. limbo: freed, but a reader may still look at them (counts)."""
+    """Exact bytes of the metric buffers. limbo: freed, but a reader may still look at them (counts); oldest: begin of the oldest tile;
+    epochs: readers and views that are open."""
 
     tiles: int
     limbo: int
@@ -19,3 +26,37 @@ class Usage(NamedTuple):
     @property
     def bytes(self) -> int:
         return self.tiles + self.limbo + self.sealed
+
+
+class Stock(NamedTuple):
+    """One tile that could go: of a group (its number), and the time at which it ends."""
+
+    host: HostKey
+    group: int
+    tile: int
+    end: int
+    bytes: int
+
+
+def is_busy(host: HostKey, busy: Busy) -> bool:
+    return host.host in busy.get(host.cluster, ())
+
+
+def cut_off(host: HostKey, now: int, retention: int, busy: Busy | None) -> int | None:
+    """Before which time a host's data goes in a retention round; None = it stays. busy None = could not be asked: then twice the retention."""
+    if retention <= 0:
+        return None
+    if busy is None:
+        return now - 2 * retention
+    return None if is_busy(host, busy) else now - retention
+
+
+def decide(over: int, stocks: Iterable[Stock], busy: Busy | None) -> list[Stock]:
+    """The tiles to free for `over` bytes: hosts without a running job first, the oldest first; fewer bytes when there are no more."""
+    chosen: list[Stock] = []
+    for stock in sorted(stocks, key=lambda s: (is_busy(s.host, busy or {}), s.end, s.host)):
+        if over <= 0:
+            break
+        chosen.append(stock)
+        over -= stock.bytes
+    return chosen
