@@ -1,0 +1,132 @@
+"""Resolvers of metric data and statistics of jobs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from ariadne import ObjectType
+from ccdaemon.errors import InputError, PeerError
+from ccschema.jobs import Job
+from ccschema.scopes import Scope
+from graphql import GraphQLResolveInfo
+
+from cc_backend.metrics import shape
+from cc_backend.metrics.shape import JobData
+
+from .context import Context, whole_number
+from .limits import MAX_IDS
+
+AT_ONCE: Final = 8
+"""Jobs of one `jobsMetrics` that are loaded side by side."""
+MAX_POINTS: Final = 4000
+
+
+async def resolve_job_metrics(
+    _: object,
+    info: GraphQLResolveInfo,
+    id: int | str,
+    metrics: list[str] | None = None,
+    scopes: list[Scope] | None = None,
+    resolution: int | None = None,
+) -> list[dict[str, object]]:
+    context: Context = info.context
+    job = await context.job(id)
+    return named(await _load(context, job, metrics, scopes, _resolution(context, resolution)))
+
+
+async def resolve_jobs_metrics(
+    _: object,
+    info: GraphQLResolveInfo,
+    ids: list[int | str],
+    metrics: list[str] | None = None,
+    scopes: list[Scope] | None = None,
+    resolution: int | None = None,
+    points: int | None = None,
+) -> list[dict[str, object]]:
+    context: Context = info.context
+    if len(ids) > MAX_IDS:
+        raise InputError(f"{len(ids)} jobs asked for; at most {MAX_IDS} at once", "ids")
+    if points is not None and not 1 <= points <= MAX_POINTS:
+        raise InputError(f"{points} is not between 1 and {MAX_POINTS}", "points")
+    found = await asyncio.gather(*(context.jobs.get(whole_number(id, "ids")) for id in dict.fromkeys(ids)))
+    step = 0 if points is not None else _resolution(context, resolution)
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(job: Job) -> dict[str, object]:
+        async with gate:
+            try:
+                data = await _load(context, job, metrics, scopes if scopes is not None else row_scopes(job), step)
+            except (InputError, PeerError) as e:
+                return {"id": job.id, "metrics": [], "error": e.text}
+        return {"id": job.id, "metrics": named(data if points is None else shape.sparks(data, points)), "error": None}
+
+    return list(await asyncio.gather(*(one(job) for job in found if job is not None)))
+
+
+def row_scopes(job: Job) -> list[Scope]:
+    """What a row of a job list draws."""
+    if job.num_nodes != 1:
+        return [Scope.NODE]
+    return [Scope.CORE, Scope.ACCELERATOR] if job.num_acc else [Scope.CORE]
+
+
+async def resolve_job_stats(
+    _: object, info: GraphQLResolveInfo, id: int | str, metrics: list[str] | None = None
+) -> list[dict[str, object]]:
+    context: Context = info.context
+    job = await context.job(id)
+    wanted = _open(context, job, metrics or [])
+    found = await context.rooms.dispatcher.job_statistics(job, wanted)
+    return [{"name": name, "data": found[name]} for name in wanted or () if name in found]
+
+
+async def resolve_scoped_job_stats(
+    _: object, info: GraphQLResolveInfo, id: int | str, metrics: list[str] | None = None, scopes: list[Scope] | None = None
+) -> list[dict[str, object]]:
+    context: Context = info.context
+    job = await context.job(id)
+    if metrics is None or scopes is None:
+        return []
+    data = await context.rooms.dispatcher.scoped_statistics(job, _open(context, job, metrics), scopes)
+    return [
+        {"name": name, "scope": scope, "stats": [_scoped(one) for one in metric.series if one.statistics is not None]}
+        for name, by_scope in data.items()
+        for scope, metric in by_scope.items()
+    ]
+
+
+def _scoped(one: shape.Series) -> dict[str, object]:
+    return {"hostname": one.hostname, "id": one.id, "data": one.statistics}
+
+
+async def _load(context: Context, job: Job, metrics: Sequence[str] | None, scopes: Sequence[Scope] | None, resolution: int) -> JobData:
+    data = await context.rooms.dispatcher.job_data(job, _open(context, job, metrics), scopes, resolution)
+    hidden = context.hidden(job.cluster, job.sub_cluster)
+    return {name: by_scope for name, by_scope in data.items() if name not in hidden}
+
+
+def _open(context: Context, job: Job, metrics: Sequence[str] | None) -> list[str] | None:
+    hidden = context.hidden(job.cluster, job.sub_cluster)
+    return None if metrics is None else [name for name in dict.fromkeys(metrics) if name not in hidden]
+
+
+def _resolution(context: Context, given: int | None) -> int:
+    if given is not None and given < 0:
+        raise InputError(f"{given} is no number of seconds", "resolution")
+    return context.rooms.dispatcher.resampling.default if given is None else given
+
+
+def named(data: JobData) -> list[dict[str, object]]:
+    """JobMetricWithName of everything, in the order of the metrics, coarse to fine."""
+    return [{"name": name, "scope": scope, "metric": metric} for name, by_scope in data.items() for scope, metric in by_scope.items()]
+
+
+def bindables() -> list[ObjectType]:
+    query = ObjectType("Query")
+    query.set_field("jobMetrics", resolve_job_metrics)
+    query.set_field("jobsMetrics", resolve_jobs_metrics)
+    query.set_field("jobStats", resolve_job_stats)
+    query.set_field("scopedJobStats", resolve_scoped_job_stats)
+    return [query]
