@@ -63,6 +63,8 @@ def list_hosts(root: Path) -> tuple[list[HostKey], list[Finding]]:
     hosts: list[HostKey] = []
     findings: list[Finding] = []
     for cluster in sorted(root.iterdir()) if root.is_dir() else []:
+        if cluster.name.startswith("."):
+            continue  # our lock, and what no cluster can be called
         if not _is_folder(cluster):
             findings.append(Finding(cluster, "is no cluster's folder: left alone"))
             continue

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import msgspec
-from ccdaemon.config.types import Duration, Problem, Secret
+from ccdaemon.config.types import Duration
 from msgspec import Meta
 
 HALF_A_DAY = 12 * 3600.0
@@ -34,17 +35,13 @@ class Checkpoints(msgspec.Struct, rename="kebab", kw_only=True):
         Meta(description="How often the log is synced to disk: what a power cut may cost. 0 = each answer waits for its sync."),
     ] = Duration(1.0)
 
-
-class S3(msgspec.Struct, rename="kebab", kw_only=True):
-    """`cleanup.s3`: the same keys as the job archive's S3 backend."""
-
-    strict: ClassVar[bool] = True
-    endpoint: Annotated[str, Meta(description="URL of the service; empty = AWS.")] = ""
-    bucket: Annotated[str, Meta(description="Bucket of the Parquet files, key `<cluster>/<cutoff>.parquet`.")]
-    access_key: Annotated[str, Meta(description="Access key; empty = from the environment.")] = ""
-    secret_key: Annotated[Secret, Meta(description="Secret key.")] = Secret("")
-    region: Annotated[str, Meta(description="Region.")] = ""
-    use_path_style: Annotated[bool, Meta(description="Bucket in the path instead of the host name.")] = False
+    def check(self) -> Iterator[tuple[str, str, str]]:
+        if not self.directory:
+            yield "directory", "is empty", "name a folder, or leave the key out for ./var/checkpoints"
+        if self.sync_interval < 0:
+            yield "sync_interval", "must not be negative", 'for example "1s", or "0s" to wait for each sync'
+        if self.checkpoint_interval is not None and self.checkpoint_interval <= 0:
+            yield "checkpoint_interval", "must be longer than zero", 'for example "12h"'
 
 
 class Cleanup(msgspec.Struct, rename="kebab", kw_only=True):
@@ -54,7 +51,10 @@ class Cleanup(msgspec.Struct, rename="kebab", kw_only=True):
         Literal["delete", "archive"], Meta(description="`delete` = discard, `archive` = write to Parquet before it is freed.")
     ] = "delete"
     directory: Annotated[str, Meta(description="Folder of the Parquet files `<cluster>/<cutoff>.parquet`; needed by `archive`.")] = ""
-    s3: Annotated[S3 | None, Meta(description="Upload the Parquet files to a bucket.")] = None
+
+    def check(self) -> Iterator[tuple[str, str, str]]:
+        if self.mode == "archive" and not self.directory:
+            yield "directory", 'is missing though mode is "archive"', "name the folder of the Parquet files"
 
 
 class Subscription(msgspec.Struct, rename="kebab", kw_only=True):
@@ -83,8 +83,12 @@ class Debug(msgspec.Struct, rename="kebab", kw_only=True):
 class StoreConfig(msgspec.Struct, rename="kebab", kw_only=True):
     """`metric-store`: the same in both deployments."""
 
-    retention_in_memory: Annotated[Duration, Meta(description="How far back data is kept in memory; 0 or less = for ever.")]
-    memory_cap: Annotated[int, Meta(description="Upper limit of the metric buffers in GB (10^9 bytes); 0 or less = none.")]
+    retention_in_memory: Annotated[
+        Duration, Meta(description="How far back data is kept in memory; 0 or less = for ever.", extra={"example": '"48h"'})
+    ]
+    memory_cap: Annotated[
+        int, Meta(description="Upper limit of the metric buffers in GB (10^9 bytes); 0 or less = none.", extra={"example": "100"})
+    ]
     num_workers: Annotated[int, Meta(description="Threads that read and write checkpoints; 0 = min(CPUs/2+1, 10).")] = 0
     checkpoint_interval: Annotated[
         Duration | None, Meta(description="How often each host is snapshotted; default min(12h, retention-in-memory).")
@@ -112,27 +116,9 @@ class StoreConfig(msgspec.Struct, rename="kebab", kw_only=True):
     def directory(self) -> Path:
         return Path(self.checkpoints.directory)
 
-
-def problems(config: StoreConfig, at: str = "metric-store") -> list[Problem]:
-    """What the types alone cannot say; warnings have `fatal` false."""
-    found: list[Problem] = []
-
-    def add(path: str, text: str, remedy: str, fatal: bool = True) -> None:
-        found.append(Problem(path=f"{at}.{path}", at=None, text=text, remedy=remedy, fatal=fatal))
-
-    beside, inside = config.checkpoint_interval, config.checkpoints.checkpoint_interval
-    if beside is not None and inside is not None and beside != inside:
-        add("checkpoint-interval", "differs from checkpoints.checkpoint-interval", "keep one of the two keys")
-    if config.interval <= 0:
-        key = "checkpoint-interval" if beside is not None else "checkpoints.checkpoint-interval"
-        add(key, "must be longer than zero", 'for example "12h"')
-    if config.checkpoints.sync_interval < 0:
-        add("checkpoints.sync-interval", "must not be negative", 'for example "1s", or "0s" to wait for each sync')
-    if not config.checkpoints.directory:
-        add("checkpoints.directory", "is empty", "name a folder, or leave the key out for ./var/checkpoints")
-    if config.cleanup.mode == "archive" and not config.cleanup.directory:
-        if config.cleanup.s3 is None:
-            add("cleanup.directory", 'is missing though cleanup.mode is "archive"', "name the folder of the Parquet files")
-        else:
-            add("cleanup.directory", "is needed with cleanup.s3 too", "name a folder: files are written there first, then uploaded")
-    return found
+    def check(self) -> Iterator[tuple[str, str, str]]:
+        beside, inside = self.checkpoint_interval, self.checkpoints.checkpoint_interval
+        if beside is not None and inside is not None and beside != inside:
+            yield "checkpoint_interval", "differs from checkpoints.checkpoint-interval", "keep one of the two keys"
+        if beside is not None and beside <= 0:
+            yield "checkpoint_interval", "must be longer than zero", 'for example "12h"'
