@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -218,7 +217,6 @@ def test_second_daemon_refuses_and_leaves_the_first_alone(backend: Backend, tmp_
         assert "running already" in done.stderr
         assert site.socket.exists()
         assert site.daemon.running()
-        site.daemon.child.send_signal(signal.SIGTERM)  # type: ignore[union-attr]
         assert site.daemon.stop() == 0
 
 

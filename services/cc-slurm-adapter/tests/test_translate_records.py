@@ -137,7 +137,7 @@ def no_host(_host: str) -> bool:
 
 
 def recorded(pattern: str) -> list[Path]:
-    return sorted(p for s in SETS for p in (RECORDED / s).glob(pattern)) if RECORDED.exists() else []
+    return sorted(p for s in SETS for p in (RECORDED / s).glob(pattern) if "v0.0.40" not in p.name)  # that is 23.11, not supported
 
 
 @needs_recordings

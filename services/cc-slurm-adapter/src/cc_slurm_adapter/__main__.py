@@ -1,9 +1,11 @@
 """Entry: without `-daemon` the hook client, before any other import; else the daemon."""
 
+from __future__ import annotations
+
 import sys
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     # Everything that is not the hook's business goes through the full flag parser of the daemon.
     words = {a.lstrip("-").partition("=")[0]: a.partition("=")[2] for a in arguments if a.startswith("-")}

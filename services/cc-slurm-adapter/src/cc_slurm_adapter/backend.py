@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
 
 import msgspec
 from ccdaemon.config.types import Secret
 from ccdaemon.errors import PeerError
 from ccdaemon.net.http_client import HttpClient
-from ccschema.hostlist import expand
+from ccschema.hostlist import NodeList
 
 from .core import JobKey
 
-Topology = dict[str, list[tuple[Callable[[str], bool], list[list[int]]]]]
+Topology = dict[str, list[tuple[NodeList, list[list[int]]]]]
 
 
 class Backend:
@@ -50,7 +50,7 @@ class Backend:
 
     def cores(self, cluster: str, host: str) -> list[list[int]] | None:
         """Hardware threads of each core of the host, by the topology of its subcluster; None where it is not known."""
-        return next((cores for holds, cores in self._topology.get(cluster, ()) if holds(host) and cores), None)
+        return next((cores for nodes, cores in self._topology.get(cluster, ()) if host in nodes and cores), None)
 
 
 class _RunningJob(msgspec.Struct, rename="camel"):
@@ -63,7 +63,7 @@ class _RunningJobs(msgspec.Struct):
     jobs: list[_RunningJob]
 
 
-class _Topology(msgspec.Struct):
+class _Topology(msgspec.Struct, frozen=True):
     core: list[list[int]] = []
 
 
@@ -78,14 +78,10 @@ class _Cluster(msgspec.Struct, rename="camel"):
 
 
 def _topologies(body: bytes) -> Topology:
-    """cluster → (does the subcluster hold this host, threads of each core)."""
+    """cluster → (nodes of the subcluster, threads of each core)."""
     found: Topology = {}
     for cluster in msgspec.json.decode(body, type=list[_Cluster]):
         for sub in cluster.sub_clusters:
-            try:
-                hosts = None if sub.nodes.strip() == "*" else frozenset(expand(sub.nodes))
-            except ValueError:
-                continue
-            holds = (lambda _host: True) if hosts is None else hosts.__contains__
-            found.setdefault(cluster.name, []).append((holds, sub.topology.core))
+            with contextlib.suppress(ValueError):  # its own cluster.json: cc-backend has told its administrator
+                found.setdefault(cluster.name, []).append((NodeList(sub.nodes.strip()), sub.topology.core))
     return found

@@ -65,7 +65,7 @@ class Rules(msgspec.Struct):
 def read(path: Path | None) -> tuple[Config, Rules, list[Problem]]:
     """Configuration, patterns, warnings. ConfigErrors with all mistakes. Without a path the default file, which may be missing."""
     if path is None and not DEFAULT_PATH.exists():
-        config, warnings = Config(), []
+        config, warnings = Config(), list[Problem]()
     else:
         config, warnings = load_flat(path or DEFAULT_PATH, Config)
     problems = list(_check(config))

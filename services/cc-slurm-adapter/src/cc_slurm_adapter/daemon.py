@@ -10,12 +10,12 @@ import socket
 import sqlite3
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
-from ccdaemon.app import Application, Phase
+from ccdaemon.app import Application, Part, Phase
 from ccdaemon.errors import ConfigErrors, OperatorError, PeerError
 from ccdaemon.flags import parse_flags
 from ccdaemon.ledger import Registry
@@ -135,9 +135,9 @@ class Adapter:
         self._compared = 0.0
         registry.gauge("outbox_waiting", "starts and stops not yet taken by cc-backend", lambda: float(outbox.waiting()))
 
-    def parts(self) -> list[tuple[object, Phase]]:
+    def parts(self) -> list[tuple[Part, Phase]]:
         """In the order of Application's phases."""
-        links = [(self._nats, Phase.LINK)] if self._nats else []
+        links: list[tuple[Part, Phase]] = [(self._nats, Phase.LINK)] if self._nats else []
         return [
             *links,
             (self._deliverer, Phase.KEEP),
@@ -191,9 +191,11 @@ class Adapter:
     def _settled(self, delivery: Delivery, accepted: bool) -> None:
         """A final answer: the state and the outbox row change in one transaction."""
         before = self._states.get(delivery.cluster) or self._outbox.load(delivery.cluster)
-        kind = "start" if delivery.kind == "start" else "stop"
+        kind: Literal["start", "stop"] = "start" if delivery.kind == "start" else "stop"
         after, _ = step(before, Delivered(delivery.key, kind) if accepted else Rejected(delivery.key, kind), time.time())
-        self._outbox.commit(before, after, [], time.time(), done=delivery)
+        left = self._outbox.commit(before, after, [], time.time(), done=delivery, rest=kind == "start" and not accepted)
+        if not accepted:
+            self._deliveries.refused("rejected", left, delivery.cluster)
         if delivery.cluster in self._states:
             self._states[delivery.cluster] = after
 
@@ -348,14 +350,14 @@ def _nats_config(c: Config) -> NatsConfig:
 class _Task:
     """A Part made of one coroutine; past its deadline `abandon` ends what it waits for."""
 
-    def __init__(self, name: str, run: Callable[[], Awaitable[None]], abandon: Callable[[], None]) -> None:
+    def __init__(self, name: str, run: Callable[[], Coroutine[None, None, None]], abandon: Callable[[], None]) -> None:
         self.name = name
         self._run = run
         self._abandon = abandon
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        self._task = asyncio.ensure_future(self._run())  # type: ignore[assignment]
+        self._task = asyncio.create_task(self._run())
 
     async def stop(self, deadline: float) -> None:
         if self._task is not None:

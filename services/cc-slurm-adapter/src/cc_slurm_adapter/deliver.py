@@ -15,7 +15,7 @@ from ccdaemon.ledger import Ledger
 from ccdaemon.log import Log
 from ccdaemon.net.http_client import HttpClient
 from ccdaemon.net.nats import Nats
-from ccmessage.encode import Encoder
+from ccmessage.encode import encode
 from ccmessage.message import Message, head
 
 from .backend import Backend
@@ -60,9 +60,7 @@ def event_line(kind: str, host: str, partition: str, body: bytes, seconds: int) 
     tags = {"function": f"{kind}_job", "hostname": host, "type": "node", "type-id": "0"}
     if kind == "stop" and partition:
         tags["partition"] = partition
-    encoder = Encoder("ns")
-    encoder.add(Message(head("job", tags), {"event": body.decode()}, seconds * 1_000_000_000))
-    return encoder.take().body
+    return encode(Message(head("job", tags), {"event": body.decode()}, seconds * 1_000_000_000))
 
 
 class Deliverer:
@@ -138,7 +136,6 @@ class Deliverer:
             case Outcome.REJECTED:
                 # A stop of a job that cc-backend does not have is no loss; a refused start is, so it says why.
                 (self._log.error if d.kind == "start" else self._log.warning)("job.rejected", text=verdict.text[:500], **keys)
-                self._ledger.refused("rejected", 1)
                 self._settled(d, False)
             case _:
                 self._log.throttled(60, "job.later", text=verdict.text[:200], **keys)

@@ -5,10 +5,17 @@ exits 0 whatever happens to daemon, socket or network; wrong usage alone is answ
 The message is one JSON object of 39 strings without framing; the end of the stream is its end (spec slurm-adapter 5.2).
 """
 
+from __future__ import annotations
+
 import json
 import os
 import socket
 import sys
+
+TYPE_CHECKING = False  # `typing` itself would cost the hook 3 ms
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
 
 DEFAULT_CONFIG = "/etc/cc-slurm-adapter/config.json"
 DEFAULT_SOCKET = "/run/cc-slurm-adapter/daemon.sock"
@@ -57,7 +64,7 @@ NAMES = [
 ]
 
 
-def run(config_path, environ):
+def run(config_path: str, environ: Mapping[str, str]) -> int:
     """Send one message; the exit code."""
     if "SLURM_JOB_ID" not in environ:
         say("SLURM_JOB_ID is not set: without -daemon this program is the hook of PrologSlurmctld and EpilogSlurmctld; see -help")
@@ -78,11 +85,11 @@ def run(config_path, environ):
     return 0
 
 
-def say(text):
+def say(text: str) -> None:
     print("cc-slurm-adapter: " + text, file=sys.stderr)
 
 
-def connect_path(config_path):
+def connect_path(config_path: str) -> str:
     """`prepSockConnectPath` of the configuration, or the default where the file is missing, unreadable or broken."""
     try:
         with open(config_path or DEFAULT_CONFIG, encoding="utf-8") as f:  # noqa: PTH123  (pathlib costs the hook 5 ms)
@@ -95,9 +102,10 @@ def connect_path(config_path):
         return DEFAULT_SOCKET
 
 
-def plain_json(text):
+def plain_json(text: str) -> str:
     """Take comments and trailing commas out; strings stay as they are. The daemon's loader accepts the same (design T2)."""
-    out, i, n = [], 0, len(text)
+    out: list[str] = []
+    i, n = 0, len(text)
     while i < n:
         c = text[i]
         if c == '"':
@@ -122,7 +130,7 @@ def plain_json(text):
     return "".join(out)
 
 
-def parse_address(text):
+def parse_address(text: str) -> tuple[int, Any]:
     """(family, address) of `path`, `unix:path`, `tcp:host:port`, `tcp4:…`, `tcp6:…` (spec 3.3); ValueError names what is wrong."""
     network, colon, rest = text.partition(":")
     if not colon:
@@ -143,7 +151,7 @@ def parse_address(text):
     return family, where
 
 
-def main(argv):
+def main(argv: list[str]) -> int:
     """Flags of the hook mode; anything that belongs to the daemon is not seen here. The exit code."""
     config_path = ""
     i = 0

@@ -68,8 +68,20 @@ class Outbox:
         row = self._db.execute("select time from polled where cluster = ?", (cluster,)).fetchone()
         return ClusterState(cluster, jobs, remembered, {}, row[0] if row else 0.0)
 
-    def commit(self, before: ClusterState, after: ClusterState, out: list[NewDelivery], now: float, done: Delivery | None = None) -> None:
-        """One transaction: the difference of the states, new deliveries, and the delivery that this is the answer to."""
+    def commit(
+        self,
+        before: ClusterState,
+        after: ClusterState,
+        out: list[NewDelivery],
+        now: float,
+        done: Delivery | None = None,
+        *,
+        rest: bool = False,
+    ) -> int:
+        """One transaction: the difference of the states, new deliveries, and the delivery that this is the answer to.
+
+        With `rest`, what waits behind it for the same job goes too (the stop of a rejected start). Returns how many deliveries left.
+        """
         encode, name = msgspec.msgpack.encode, after.name
         with self._db:
             self._db.execute("begin immediate")
@@ -90,8 +102,10 @@ class Outbox:
                 )
             if after.polled != before.polled:
                 self._db.execute("replace into polled values (?, ?)", (name, after.polled))
-            if done is not None:
-                self._db.execute("delete from delivery where seq = ?", (done.seq,))
+            if done is None:
+                return 0
+            job = (done.cluster, *done.key, done.seq, rest)
+            return self._db.execute("delete from delivery where (cluster, id, start) = (?, ?, ?) and (seq = ? or ?)", job).rowcount
 
     def due(self, now: float, limit: int = 100) -> list[Delivery]:
         """Heads of the jobs' queues whose time has come, oldest first."""

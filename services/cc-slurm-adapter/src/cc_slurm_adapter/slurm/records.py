@@ -12,7 +12,7 @@ import msgspec
 T = TypeVar("T")
 
 
-class NumberObject(msgspec.Struct):
+class NumberObject(msgspec.Struct, frozen=True):
     set: bool = False
     infinite: bool = False
     number: float = 0
@@ -47,78 +47,78 @@ def text(t: Text) -> str:
     return next(iter(texts(t)), "")
 
 
-class Version(msgspec.Struct):
+class Version(msgspec.Struct, frozen=True):
     major: Number = 0
     minor: Number = 0
     micro: Number = 0
 
 
-class SlurmMeta(msgspec.Struct):
+class SlurmMeta(msgspec.Struct, frozen=True):
     version: Version = Version()
     release: str = ""
     cluster: str = ""
 
 
-class Meta(msgspec.Struct):
+class Meta(msgspec.Struct, frozen=True):
     slurm: SlurmMeta | None = None
 
 
-class Complaint(msgspec.Struct):
+class Complaint(msgspec.Struct, frozen=True):
     """An entry of `errors`, which may be there although the command succeeded."""
 
     description: str = ""
     error: str = ""
 
 
-class ClusterName(msgspec.Struct):
+class ClusterName(msgspec.Struct, frozen=True):
     name: str
 
 
-class ClustersAnswer(msgspec.Struct):
+class ClustersAnswer(msgspec.Struct, frozen=True):
     clusters: list[ClusterName]
     meta: Meta | None = None
 
 
-class UserRecord(msgspec.Struct):
+class UserRecord(msgspec.Struct, frozen=True):
     name: str
     administrator_level: Text = None
 
 
-class UsersAnswer(msgspec.Struct):
+class UsersAnswer(msgspec.Struct, frozen=True):
     users: list[UserRecord]
 
 
-class Tres(msgspec.Struct):
+class Tres(msgspec.Struct, frozen=True):
     type: str = ""
     name: str = ""
     count: Number = 0
 
 
-class TresSets(msgspec.Struct):
+class TresSets(msgspec.Struct, frozen=True):
     allocated: list[Tres] = []
     requested: list[Tres] = []
 
 
-class SacctTime(msgspec.Struct):
+class SacctTime(msgspec.Struct, frozen=True):
     start: Number = 0
     end: Number = 0
     submission: Number = 0
     limit: Number = None
 
 
-class SacctState(msgspec.Struct):
+class SacctState(msgspec.Struct, frozen=True):
     current: Text = None
 
 
-class ArrayInfo(msgspec.Struct):
+class ArrayInfo(msgspec.Struct, frozen=True):
     job_id: Number = 0
 
 
-class Required(msgspec.Struct):
+class Required(msgspec.Struct, frozen=True):
     CPUs: Number = 0
 
 
-class SacctJob(msgspec.Struct):
+class SacctJob(msgspec.Struct, frozen=True):
     """One of `sacct --json`'s `jobs`."""
 
     job_id: int
@@ -139,7 +139,7 @@ class SacctJob(msgspec.Struct):
     oversubscribe: Text = None
 
 
-class RawJobsAnswer(msgspec.Struct):
+class RawJobsAnswer(msgspec.Struct, frozen=True):
     """Jobs as raw JSON, so that one bad record does not spoil the others."""
 
     jobs: list[msgspec.Raw]
@@ -147,31 +147,31 @@ class RawJobsAnswer(msgspec.Struct):
     errors: list[Complaint] = []
 
 
-class Core(msgspec.Struct):
+class Core(msgspec.Struct, frozen=True):
     index: int
     status: Text = None
 
 
-class Socket(msgspec.Struct):
+class Socket(msgspec.Struct, frozen=True):
     index: int
     cores: list[Core] = []
 
 
-class Allocation(msgspec.Struct):
+class Allocation(msgspec.Struct, frozen=True):
     name: str
     index: int = 0
     sockets: list[Socket] = []
 
 
-class JobNodes(msgspec.Struct):
+class JobNodes(msgspec.Struct, frozen=True):
     allocation: list[Allocation] = []
 
 
-class JobResources(msgspec.Struct):
+class JobResources(msgspec.Struct, frozen=True):
     nodes: JobNodes | None = None
 
 
-class SqueueJob(msgspec.Struct):
+class SqueueJob(msgspec.Struct, frozen=True):
     """One of `squeue --json`'s or `scontrol show job --json`'s `jobs`."""
 
     job_id: int
@@ -187,7 +187,7 @@ class SqueueJob(msgspec.Struct):
     restart_cnt: Number = 0
 
 
-class NodeRecord(msgspec.Struct):
+class NodeRecord(msgspec.Struct, frozen=True):
     """One of `scontrol show node --json`'s `nodes`; `cores` per socket."""
 
     name: str
@@ -200,7 +200,7 @@ class NodeRecord(msgspec.Struct):
     gres_used: str | None = None
 
 
-class NodesAnswer(msgspec.Struct):
+class NodesAnswer(msgspec.Struct, frozen=True):
     nodes: list[NodeRecord]
     meta: Meta | None = None
 
