@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from ccdaemon.log import make_log
 
 
@@ -58,9 +57,7 @@ def certificates(tmp_path_factory):
         cert = builder(subject, "test CA", key).add_extension(x509.SubjectAlternativeName(names), False).sign(ca_key, hashes.SHA256())
         files = folder / f"{subject}.pem", folder / f"{subject}.key"
         files[0].write_bytes(cert.public_bytes(serialization.Encoding.PEM))
-        files[1].write_bytes(
-            key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        )
+        files[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
         return str(files[0]), str(files[1])
 
     make.ca = str(folder / "ca.pem")

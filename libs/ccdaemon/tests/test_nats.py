@@ -5,7 +5,6 @@ import time
 
 import nkeys
 import pytest
-
 from ccdaemon.config.jsonc import parse
 from ccdaemon.config.types import Secret
 from ccdaemon.config.walk import convert
@@ -77,6 +76,7 @@ async def test_queue_shares_messages(nats_server, connect):
     assert got[0] and got[1]
 
 
+@pytest.mark.slow
 async def test_pitfall_server_away_at_start_is_tried_for_ever_and_subscriptions_come_back(nats_server, connect):
     server, got = nats_server(), []
 
@@ -107,6 +107,7 @@ async def test_flushed_fails_when_the_server_dies_in_between(nats_server, connec
     server = nats_server().start()
     link = await connect(server.url)
     os.kill(server.process.pid, 19)  # SIGSTOP: deaf, not gone
+    await asyncio.sleep(0.1)
     sending = asyncio.ensure_future(link.publish("s", b"x", flushed=True))
     await asyncio.sleep(0.2)
     assert not sending.done()
@@ -124,6 +125,7 @@ async def test_max_payload_is_the_servers(nats_server, connect, tmp_path):
     await link.publish("s", b"x" * 1000, flushed=True)
 
 
+@pytest.mark.slow
 async def test_durable_redelivers_what_raised_and_goes_on_after_a_restart(nats_server, connect):
     from nats.aio.client import Client
 
@@ -146,6 +148,7 @@ async def test_durable_redelivers_what_raised_and_goes_on_after_a_restart(nats_s
     await until(lambda: len(got) == 4)  # 1 came again
     assert sorted(got) == [b"0", b"1", b"1", b"2"]
     server.kill()
+    await until(lambda: not link.connected)
     server.start()
     assert await link.wait_connected(10)
     await link.publish("metrics", b"3", jetstream=True)
@@ -221,6 +224,7 @@ async def test_credentials_file(nats_server, connect, tmp_path):
     await link.publish("s", b"x", flushed=True)
 
 
+@pytest.mark.slow
 async def test_tls_with_client_certificate(nats_server, connect, certificates):
     cert, key = certificates("server")
     mine = certificates("client")

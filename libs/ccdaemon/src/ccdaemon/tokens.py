@@ -97,10 +97,10 @@ class Verifier:
     def verify(self, token: str, now: float | None = None) -> Claims:
         """Key, integrity, expiry only (design T4); with `strict` also nbf and iat. TokenError."""
         now = time.time() if now is None else now
-        if len(token) > _MAX_TOKEN:
-            raise TokenError("longer than 16 KiB")
+        if len(token) > _MAX_TOKEN or not token.isascii():
+            raise TokenError("longer than 16 KiB or not ASCII")
         # The cache is asked by a digest: comparing the text itself would tell by its time how much of a guess was right.
-        key = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+        key = hashlib.sha256(token.encode()).digest()
         claims = self._good.get(key)
         if claims is None:
             claims = _claims(self._decode(token))

@@ -55,7 +55,9 @@ class Listener:
         self._log.info("listening", address=self.name.removeprefix("listener "), tls=self._tls is not None)
 
     async def stop(self, deadline: float) -> None:
-        """Running requests may end within `deadline`; then their connections are closed."""
+        """Running requests may end within `deadline`; then their connections are closed. A second call does nothing."""
+        if self._closing:
+            return
         self._closing = True
         if self._site is not None:
             await self._site.stop()  # closes the socket for new connections

@@ -25,7 +25,7 @@ from ..tls import client_context
 
 _CONNECT_TIMEOUT = 10.0
 _FLUSH_TIMEOUT = 10.0
-_STEADY = 10.0  # a connection that lasted so long starts the back-off anew
+_STEADY = 3.0  # a connection that lasted so long starts the back-off anew
 _BATCH = 256  # JetStream messages that are in the handler at once
 _REDELIVER_AFTER = 5.0
 _STRICT = {"strict": True}
