@@ -120,7 +120,7 @@ class Freeing:
         """Takes rows out of a tile, and the tile when nothing is left in it. Returns how many of them had a value."""
         tile: Tile = group.tiles[number]
         matrix = self.tiles.matrix(tile)
-        held: NDArray[np.bool_] = ~np.isnan(matrix).all(axis=1)
+        held: NDArray[np.bool_] = np.array(~np.isnan(matrix).all(axis=1))
         if rows is None:
             self.tiles.drop(group, number)
             return int(held.sum())

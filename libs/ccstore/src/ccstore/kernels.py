@@ -179,7 +179,7 @@ def scatter(body, state, keys, text, table, slots, groups, values, out_slots, ou
             if places == 0 or places == 4:
                 reason = SLOW
                 break
-            scale += -exponent if below else exponent
+            scale += int(-exponent if below else exponent)
         elif whole and p < size and (body[p] == 105 or (body[p] == 117 and not negative)):
             p += 1
         number = np.float64(mantissa)
