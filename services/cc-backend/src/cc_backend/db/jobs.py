@@ -193,6 +193,13 @@ def set_footprint(conn: Connection, db_id: int, footprint: Mapping[str, float]) 
         conn.execute(insert(job_footprint), [{"job": db_id, "name": name, "value": value} for name, value in footprint.items()])
 
 
+def set_footprints(conn: Connection, found: Mapping[int, Mapping[str, float]]) -> None:
+    """Footprints of running jobs by id; a job that has ended meanwhile keeps what the archiver says."""
+    running = set(conn.execute(select(job.c.id).where(job.c.job_state == "running")).scalars())
+    for db_id in running & found.keys():
+        set_footprint(conn, db_id, found[db_id])
+
+
 def set_metadata(conn: Connection, db_id: int, meta: Mapping[str, str]) -> None:
     conn.execute(update(job_detail).where(job_detail.c.job == db_id).values(meta_data=json.dumps(meta, ensure_ascii=False)))
     conn.execute(update(job).where(job.c.id == db_id).values(job_name=meta.get("jobName")))
@@ -205,15 +212,26 @@ def delete_jobs(conn: Connection, ids: Sequence[int]) -> int:
 
 def delete_before(conn: Connection, before: int, *, omit_tagged: str = "none", running: bool = False) -> int:
     """Delete jobs with start_time < `before`; running ones only with `running`. `omit_tagged`: none, all, user."""
-    wanted = [job.c.start_time < before]
+    wanted = [job.c.start_time < before, *_not_tagged(omit_tagged)]
     if not running:
         wanted.append(job.c.job_state != "running")
-    if omit_tagged != "none":
-        spared = select(jobtag.c.job_id).join(tag, tag.c.id == jobtag.c.tag_id)
-        if omit_tagged == "user":
-            spared = spared.where(tag.c.tag_type.not_in(("app", "jobClass")))
-        wanted.append(job.c.id.not_in(spared))
     return conn.execute(delete(job).where(*wanted)).rowcount
+
+
+def _not_tagged(omit_tagged: str) -> list[ColumnElement[bool]]:
+    """Conditions that spare jobs with any tag (`all`) or with one that no tagger set (`user`)."""
+    if omit_tagged == "none":
+        return []
+    spared = select(jobtag.c.job_id).join(tag, tag.c.id == jobtag.c.tag_id)
+    if omit_tagged == "user":
+        spared = spared.where(tag.c.tag_type.not_in(("app", "jobClass")))
+    return [job.c.id.not_in(spared)]
+
+
+def for_retention(conn: Connection, before: int, omit_tagged: str, after_id: int, limit: int) -> list[AnyRow]:
+    """Rows that may be deleted, by id from `after_id` on: old, ended, and not waiting for the archiver."""
+    old = and_(job.c.start_time < before, job.c.job_state != "running", job.c.monitoring_status != 1, job.c.id > after_id)
+    return list(conn.execute(select(job).where(old, *_not_tagged(omit_tagged)).order_by(job.c.id).limit(limit)).all())
 
 
 def refresh_durations(conn: Connection, now: int) -> int:
@@ -222,10 +240,10 @@ def refresh_durations(conn: Connection, now: int) -> int:
     return conn.execute(update(job).where(job.c.job_state == "running").values(duration=longer)).rowcount
 
 
-def over_walltime(conn: Connection, now: int, grace: int) -> list[AnyRow]:
-    """Running jobs that exceed their walltime by more than `grace` seconds."""
+def end_over_walltime(conn: Connection, now: int, grace: int) -> int:
+    """End running jobs that exceed their walltime by more than `grace` seconds, as `failed` at that time; how many."""
     late = and_(job.c.job_state == "running", job.c.walltime > 0, job.c.start_time < now - grace - job.c.walltime)
-    return list(conn.execute(select(job).where(late)).all())
+    return conn.execute(update(job).where(late).values(job_state="failed", duration=job.c.walltime + grace)).rowcount
 
 
 # --- the archiver's queue is the rows themselves -------------------------------------------------------------------------
@@ -247,15 +265,13 @@ def archived(conn: Connection, db_id: int, footprint: Mapping[str, float], energ
     return True
 
 
-def archive_failed(conn: Connection, db_id: int, *, again_at: int | None) -> int:
-    """Count a failed try; the next is at `again_at`, None gives the job up (monitoring status 2). The tries so far."""
-    values: dict[str, Any] = {"archive_tries": job.c.archive_tries + 1}
-    values |= {"monitoring_status": 2} if again_at is None else {"archive_after": again_at}
-    return conn.execute(update(job).where(job.c.id == db_id).values(values).returning(job.c.archive_tries)).scalar() or 0
-
-
-def archive_tries(conn: Connection, db_id: int) -> int:
-    return conn.execute(select(job.c.archive_tries).where(job.c.id == db_id)).scalar() or 0
+def archive_failed(conn: Connection, db_id: int, now: int, pauses: Sequence[int]) -> int | None:
+    """Count a failed try. The time of the next one; None: `pauses` are used up, and the job is given up (monitoring status 2)."""
+    tries = conn.execute(select(job.c.archive_tries).where(job.c.id == db_id)).scalar() or 0
+    again = now + pauses[tries] if tries < len(pauses) else None
+    values: dict[str, Any] = {"archive_tries": tries + 1} | ({"monitoring_status": 2} if again is None else {"archive_after": again})
+    conn.execute(update(job).where(job.c.id == db_id).values(values))
+    return again
 
 
 def _changed(conn: Connection, statement: Any) -> bool:
