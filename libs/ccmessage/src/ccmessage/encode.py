@@ -89,7 +89,7 @@ class Encoder:
         if prefix is None:
             prefix = head.notes[self._form] = self._prefix(head)
         value = fields.get("value")
-        if value.__class__ is float and len(fields) == 1 and value - value == 0.0 and self._keys is None:  # type: ignore[operator]
+        if value.__class__ is float and len(fields) == 1 and value - value == 0.0 and self._keys is None:
             text = f"value={value!r}"
         else:
             reason = refusal(m)
