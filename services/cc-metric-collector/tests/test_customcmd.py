@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 import pytest
-
 from cc_metric_collector.base import SourceMissing
 from cc_metric_collector.collectors.customcmd import Customcmd, Keys
 

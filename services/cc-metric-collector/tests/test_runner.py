@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import signal
 import socket
@@ -19,6 +20,7 @@ from cc_metric_collector.sinks.runner import Options, SinkRunner
 from cc_metric_collector.sinks.spool import Spool
 from ccdaemon.config.types import Secret
 from ccdaemon.ledger import Ledger
+from ccdaemon.log import make_log
 from ccmessage.encode import Encoder, Precision
 
 HEAD = node_head("m", "Test", "Test", tags={"hostname": "n1"})
@@ -99,9 +101,7 @@ async def make_runner(tmp_path, make_context):
 
 
 def http(peer, **keys) -> HttpSink:
-    from ccdaemon.log import make_log
-
-    return HttpSink(Keys(type="http", url=peer.url, **keys), "s", make_log("t", stream=open(os.devnull, "w")))
+    return HttpSink(Keys(type="http", url=peer.url, **keys), "s", make_log("t", stream=io.StringIO()))
 
 
 def put(runner, *values: int) -> None:
@@ -123,7 +123,9 @@ async def test_one_request_per_batch_with_token(peer, make_runner):
     await until(lambda: peer.values == [1, 2, 3])
     assert len(peer.requests) == 1 and peer.requests[0].headers["Authorization"] == "Bearer abc"
     assert peer.requests[0].query["cluster"] == "fritz"
-    assert peer.bodies[0] == b"m,hostname=n1,type=node value=1 1\nm,hostname=n1,type=node value=2 2\nm,hostname=n1,type=node value=3 3\n"
+    assert (
+        peer.bodies[0] == b"m,hostname=n1,type=node value=1.0 1\nm,hostname=n1,type=node value=2.0 2\nm,hostname=n1,type=node value=3.0 3\n"
+    )
     await until(lambda: ledger.totals() == (3, 3, 0))
 
 

@@ -84,13 +84,15 @@ def check_config(path: Path) -> int:
 
 def print_topology(root: Path) -> int:
     import json
+    import re
     import socket
 
     from .subcluster import sub_cluster
     from .topology import read_topology
 
     document, notes = sub_cluster(root, read_topology(root), socket.gethostname().partition(".")[0])
-    print(json.dumps(msgspec.to_builtins(document), indent=2))
+    text = json.dumps(msgspec.to_builtins(document), indent=2)
+    print(re.sub(r"\[[\d,\s]+\]", lambda ids: " ".join(ids[0].split()), text))  # a list of threads in one line
     for note in notes:
         sys.stderr.write(f"note: {note}\n")
     return 0

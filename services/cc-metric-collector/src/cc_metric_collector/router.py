@@ -14,10 +14,12 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from ccdaemon.config.types import Problem
 from ccdaemon.ledger import Ledger
 from ccdaemon.log import Log
 from ccmessage.message import Head, Message
 from ccmessage.processor import Dropped, Processor
+from ccmessage.processor.options import ProcessorOptions, with_router_options
 
 from .config import RouterConfig
 
@@ -124,3 +126,35 @@ def part_of_node(head: Head) -> str:
 def local_hostname(config: RouterConfig, system: str | None = None) -> str:
     """`hostname` as it is configured, else the system's name up to the first dot."""
     return config.hostname or (socket.gethostname() if system is None else system).partition(".")[0]
+
+
+def router_options(config: RouterConfig) -> ProcessorOptions:
+    """The router's rules: `process_messages`, then the deprecated keys in the same stages."""
+    return with_router_options(
+        config.process_messages,
+        add_tags=config.add_tags,
+        delete_tags=config.delete_tags,
+        drop_metrics=config.drop_metrics,
+        drop_metrics_if=config.drop_metrics_if,
+        rename_metrics=config.rename_metrics,
+        change_unit_prefix=config.change_unit_prefix,
+        normalize_units=config.normalize_units,
+    )
+
+
+def router_notes(config: RouterConfig) -> list[Problem]:
+    """Warnings about values that are taken, but probably not meant."""
+    notes = []
+    if config.hostname_tag not in STORE_TAGS:
+        notes.append(
+            Problem(
+                "router.hostname_tag",
+                None,
+                f"{config.hostname_tag!r} is the key of the tag, and a store does not look there for the host",
+                'use "hostname" as key; to change the name itself, set "hostname"',
+                fatal=False,
+            )
+        )
+    if config.max_forward < 2:
+        notes.append(Problem("router.max_forward", None, f"{config.max_forward} is too small, 2 is taken", "leave it out", fatal=False))
+    return notes

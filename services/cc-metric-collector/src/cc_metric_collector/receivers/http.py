@@ -1,4 +1,4 @@
-"""Receiver `http`: line protocol by HTTP POST, for collectors behind a proxy collector and for other agents.
+"""Line protocol by HTTP POST, for collectors behind a proxy collector and for other agents.
 
 200 with an empty body: all lines taken into memory (the sinks' spools keep them from then on). 400: some lines were bad; the
 answer names the first ones, the good ones were taken. 401: wrong or missing credentials. 405: not POST. 404: another path.

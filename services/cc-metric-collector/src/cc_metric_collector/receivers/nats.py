@@ -1,4 +1,4 @@
-"""Receiver `nats`: line protocol from a NATS subject (wildcards allowed).
+"""Line protocol from a NATS subject (wildcards allowed).
 
 Bad lines are counted and logged, the good ones of the same message are taken. With `queue_group` several collectors share the
 messages of a subject.

@@ -1,4 +1,4 @@
-"""Sink `http`: line protocol by HTTP POST, to cc-metric-store or cc-backend.
+"""Line protocol by HTTP POST, to cc-metric-store or cc-backend.
 
 One request per batch, keep-alive. Any 2xx means accepted. 400 and 422 mean that the peer has judged the lines (our store keeps
 the good ones): counted, logged with the first line of the answer, not sent again. 413: the batch is halved at a line end.

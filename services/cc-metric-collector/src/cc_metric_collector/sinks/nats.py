@@ -1,4 +1,4 @@
-"""Sink `nats`: line protocol published on NATS, one message per batch.
+"""Line protocol published on NATS, one message per batch.
 
 A batch larger than what the server takes (`max_payload`) is split at line ends. While there is no connection, batches wait in
 the spool. Without `jetstream`, "accepted" means that the server has the message (not that anybody listens); with

@@ -300,7 +300,8 @@ class SinkRunner:
             self._waiting.popleft()
         elif self._disk is not None and self._spool is not None and not await self._disk.run(self._spool.pop, number):
             return
-        self._ledger.refused("refused by the peer", refused)
+        if refused:
+            self._ledger.refused("refused by the peer", refused)
         self._ledger.gave(batch.lines - refused)
 
     async def stop(self, deadline: float) -> None:
@@ -317,6 +318,7 @@ class SinkRunner:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
         if self._spool is not None and self._disk is not None:
             if self._waiting:
                 self._move_to_spool()

@@ -1,4 +1,4 @@
-"""Sink `stdout`: one line per message on standard output, standard error or into a file, timestamps in nanoseconds.
+"""One line per message on standard output, standard error or into a file, timestamps in nanoseconds.
 
 A file is opened for appending, mode 0600. There is no spool: what cannot be written is counted and lost.
 """
