@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .arena import BINS, ROW_BYTES
-from .policy import Busy, Stock, cut_off, decide
+from .policy import Busy, Stock, cut_off, decide, is_busy
 from .registry import Group, Host, HostKey, Registry, Tile
 from .tiles import SHIFT, Tiles
 
@@ -53,15 +53,17 @@ class Freeing:
     def fit(self) -> None:
         """Down to the cap."""
         if self.tiles.cap and self.tiles.bytes > self.tiles.cap:
-            self._drop_oldest(self.tiles.bytes - self.tiles.cap, np.iinfo(np.int64).max)
+            self._drop(self.tiles.bytes - self.tiles.cap, self.stocks())
         self.settle()
 
     def make_room(self, need: int, group: Group, number: int) -> bool:
-        """For a tile about to be taken: tiles that ended before it may go, never one of its own time or newer."""
+        """For a tile about to be taken: tiles that ended before it may go, and for a host with a running job any of a host without."""
         cap = self.tiles.cap or self.tiles.arena.values.nbytes
         over = self.tiles.bytes - self.tiles.epochs.limbo + need - cap
-        begin = tile_begin(number, group.frequency) + 1
-        self._drop_oldest(max(over, 0) + cap // SLACK, begin)
+        begin = tile_begin(number, group.frequency)
+        first = is_busy(group.host.key, self.busy or {})
+        may = (s for s in self.stocks() if s.end <= begin or (first and not is_busy(s.host, self.busy or {})))
+        self._drop(max(over, 0) + cap // SLACK, may)
         return self.tiles.bytes + need <= cap
 
     def settle(self) -> None:
@@ -73,17 +75,15 @@ class Freeing:
                 self._remove_if_empty(group.host)
         self._unsettled.clear()
 
-    def stocks(self, before: int) -> Iterator[Stock]:
-        """All tiles that end before a time."""
+    def stocks(self) -> Iterator[Stock]:
+        """All tiles."""
         for host in self.registry.hosts():
             for group in host.groups.values():
                 for number, tile in group.tiles.items():
-                    end = tile_end(number, group.frequency)
-                    if end < before:
-                        yield Stock(host.key, group.index, number, end, tile.rows * ROW_BYTES)
+                    yield Stock(host.key, group.index, number, tile_end(number, group.frequency), tile.rows * ROW_BYTES)
 
-    def _drop_oldest(self, over: int, before: int) -> None:
-        for stock in decide(over, self.stocks(before), self.busy):
+    def _drop(self, over: int, stocks: Iterable[Stock]) -> None:
+        for stock in decide(over, stocks, self.busy):
             group = self.registry.group_of[stock.group]
             assert group is not None
             self.tiles.drop(group, stock.tile)

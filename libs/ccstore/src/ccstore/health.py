@@ -37,7 +37,7 @@ def judge(host: Host | None, slots: NDArray[Any], known: Mapping[str, object], m
 
 def _is_stale(host: Host, slots: NDArray[Any], metric: str, now: int) -> bool | None:
     """None: no series of the metric holds a value."""
-    fed = [series.slots[-1] for series in list(host.by_metric.get(metric, ()))]
+    fed = [series.slots[-1] for series in list(host.by_metric.get(metric, ())) if series.slots]
     newest = slots[[slot for slot in fed if slot < slots.size]]
     newest = newest[newest["first"] <= newest["last"]]
     if not newest.size:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .describe import describe
 from .health import Health, judge
 from .metrics import Aggregation, MetricTable
-from .reading import Memory, Span, aggregated, read_one
+from .reading import Memory, Span, aggregated, held, read_one
 from .registry import Host, HostKey, Registry, Series
 from .resample import lttb, step_of
 
@@ -119,14 +119,14 @@ class Reader:
 
     def _read(self, found: list[Series], aggregation: Aggregation | None, from_: int, to: int) -> Span | str | None:
         """What was read, an error text, or None: nothing there."""
-        held = [series for series in found if self._memory.holds(series)]
-        if not held:
+        there = held(self._memory, found)
+        if not there.series:
             return None
-        if len(held) == 1:
-            return read_one(self._memory, held[0], from_, to)
+        if there.series == 1:
+            return read_one(self._memory, there.entries, from_, to)
         if aggregation is None:
             return "[METRICSTORE]> invalid aggregation"
-        return aggregated(self._memory, held, from_, to, mean=aggregation == "avg")
+        return aggregated(self._memory, there, from_, to, mean=aggregation == "avg")
 
 
 # ---- selecting

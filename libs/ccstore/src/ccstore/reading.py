@@ -36,142 +36,134 @@ class Memory:
         self.groups = groups
         self.values = values
 
-    def holds(self, series: Series) -> bool:
-        """Whether any generation holds a value (a series newer than this reader holds none)."""
-        return bool(self.generations(series))
-
-    def generations(self, series: Series) -> list[int]:
-        """Slots that hold something, oldest generation first."""
-        return [s for s in list(series.slots) if s < self.slots.size and self.slots["first"][s] <= self.slots["last"][s]]
-
     def group(self, index: int) -> Group:
         group = self.groups[index]
         assert group is not None
         return group
 
 
-def read_one(memory: Memory, series: Series, from_: int, to: int) -> Span:
-    """The values of a series that holds something."""
-    slots = memory.generations(series)
-    grid = memory.slots[slots[-1]]
-    frequency, phase = int(grid["frequency"]), int(grid["phase"])
-    first, last = _extent(memory, slots, frequency, phase)
-    begin, bin_, count = _clamped(first, last, frequency, phase, from_, to)
-    values = _composed(memory, slots, frequency, phase, bin_, count)
-    return Span(begin, begin + count * frequency, frequency, values)
+class Held(NamedTuple):
+    """Copies of the slots of some series that hold something: the writer may go on. owner: number of the series each belongs to, from 0
+    ascending without holes; generations of one series stand oldest first."""
+
+    entries: NDArray[Any]
+    owner: NDArray[np.int64]
+    series: int
+
+    def of(self, number: int) -> NDArray[Any]:
+        mine: NDArray[Any] = self.entries[self.owner == number]
+        return mine
 
 
-def _clamped(first: int, last: int, frequency: int, phase: int, from_: int, to: int) -> tuple[int, int, int]:
-    """(actual from, its bin, number of bins) of a range in a series with these first and last bins."""
+def held(memory: Memory, found: Sequence[Series]) -> Held:
+    """Series without a value, or newer than this reader, are left out."""
+    pairs = [(i, slot) for i, series in enumerate(found) for slot in list(series.slots) if slot < memory.slots.size]
+    entries = memory.slots[[slot for _, slot in pairs]]
+    there = entries["first"] <= entries["last"]
+    numbers, owner = np.unique(np.array([i for i, _ in pairs], np.int64)[there], return_inverse=True)
+    return Held(entries[there], owner, numbers.size)
+
+
+def read_one(memory: Memory, entries: NDArray[Any], from_: int, to: int) -> Span:
+    """The values of one series, by its generations."""
+    frequency, phase = int(entries["frequency"][-1]), int(entries["phase"][-1])
+    first, last = _extent(entries, frequency, phase)
     begin = max(from_, first * frequency + phase + frequency // 2)
     bin_ = (begin - phase) // frequency
-    return begin, bin_, max(0, min(-(-(to - begin) // frequency), last - bin_ + 1))
+    count = max(0, min(-(-(to - begin) // frequency), last - bin_ + 1))
+    return Span(begin, begin + count * frequency, frequency, _composed(memory, entries, frequency, phase, bin_, count))
 
 
-def _extent(memory: Memory, slots: Sequence[int], frequency: int, phase: int) -> tuple[int, int]:
-    """First and last bin of all generations, on the grid of the newest."""
-    entries = memory.slots[list(slots)]
+def _extent(entries: NDArray[Any], frequency: int, phase: int) -> tuple[int, int]:
+    """First and last bin of all generations, on one grid."""
     middle = entries["phase"] + entries["frequency"] // 2
     first = (entries["first"] * entries["frequency"] + middle - phase) // frequency
     last = (entries["last"] * entries["frequency"] + middle - phase) // frequency
     return int(first.min()), int(last.max())
 
 
-def _composed(memory: Memory, slots: Sequence[int], frequency: int, phase: int, bin_: int, count: int) -> NDArray[np.float32]:
+def _composed(memory: Memory, entries: NDArray[Any], frequency: int, phase: int, bin_: int, count: int) -> NDArray[np.float32]:
     """Generations laid over each other on one grid: the newer has precedence, within one the last value of a bin."""
     out = np.full(count, np.nan, np.float32)
-    for slot in slots if count else ():
-        entry = memory.slots[slot]
+    for entry in entries if count else ():
         own, shift = int(entry["frequency"]), int(entry["phase"])
-        group, row = memory.group(entry["group"]), int(entry["row"])
+        group, row = memory.group(int(entry["group"])), np.array([entry["row"]], np.int64)
         if (own, shift) == (frequency, phase):
-            values = gather(memory, group, np.array([row]), bin_, count)[0]
+            values = gather(memory, group, row, bin_, count)[0]
             columns = np.arange(count)
         else:
             middle = shift + own // 2
-            start = (bin_ * frequency + phase - middle) // own
-            stop = ((bin_ + count) * frequency + phase - middle) // own + 1
-            start, stop = max(start, int(entry["first"])), min(stop, int(entry["last"]) + 1)
-            if start >= stop:
-                continue
-            values = gather(memory, group, np.array([row]), start, stop - start)[0]
-            columns = (np.arange(start, stop) * own + middle - phase) // frequency - bin_
+            start = max((bin_ * frequency + phase - middle) // own, int(entry["first"]))
+            stop = min(((bin_ + count) * frequency + phase - middle) // own + 1, int(entry["last"]) + 1)
+            values = gather(memory, group, row, start, max(stop - start, 0))[0]
+            columns = (np.arange(start, start + values.size) * own + middle - phase) // frequency - bin_
         there = ~np.isnan(values) & (columns >= 0) & (columns < count)
         out[columns[there]] = values[there]
     return out
 
 
-def aggregated(memory: Memory, found: Sequence[Series], from_: int, to: int, *, mean: bool) -> Span:
-    """Sum or mean per bin of series that hold something, from the earliest to the latest that has a value in the range.
+def aggregated(memory: Memory, found: Held, from_: int, to: int, *, mean: bool) -> Span:
+    """Sum or mean per bin, from the earliest to the latest series that has a value in the range.
 
     NaN where a contributing series has none. Series without a value in the range do not contribute (metric-store 1.5, ours)."""
-    generations = [memory.generations(series) for series in found]
-    newest = memory.slots[[slots[-1] for slots in generations]]
+    newest = found.entries[np.searchsorted(found.owner, np.arange(found.series), side="right") - 1]
     frequency = int(newest["frequency"][0])
-    if all(len(slots) == 1 for slots in generations) and (newest["frequency"] == frequency).all():
+    if found.entries.size == found.series and (newest["frequency"] == frequency).all():
         first, last, phase = newest["first"], newest["last"], newest["phase"]
     else:
         phase = np.where(newest["frequency"] == frequency, newest["phase"], newest["phase"][0])
-        extents = [_extent(memory, slots, frequency, int(p)) for slots, p in zip(generations, phase, strict=True)]
+        extents = [_extent(found.of(i), frequency, int(phase[i])) for i in range(found.series)]
         first, last = np.array(extents, np.int64).T
     begins = np.maximum(from_, first * frequency + phase + frequency // 2)
-    counts = np.minimum(-(-(to - begins) // frequency), last - (begins - phase) // frequency + 1)
+    bins = (begins - phase) // frequency
+    counts = np.minimum(-(-(to - begins) // frequency), last - bins + 1)
     inside = np.flatnonzero(counts > 0)
     if not inside.size:
         return Span(int(begins[0]), int(begins[0]), frequency, np.empty(0, np.float32))
     begin = int(begins[inside].min())
     columns = (begin - phase) // frequency
-    count = int(((begins - phase) // frequency + counts - columns)[inside].max())
-    total = _total(memory, generations, inside, frequency, phase, columns, count)
-    if np.isnan(total).all():
-        silent = _without_value(memory, generations, inside, frequency, phase, columns, count)
-        if 0 < silent.size < inside.size:
-            return aggregated(memory, [found[i] for i in np.setdiff1d(inside, silent)], from_, to, mean=mean)
+    bins_asked = -(-(to - begin) // frequency)
+    grid = _Grid(frequency, phase, columns, min(int((bins + counts - columns)[inside].max()), bins_asked))
+    total = _total(memory, found, inside, grid)
+    if inside.size > 1 and np.isnan(total).all():
+        loud = np.array([i for i in inside.tolist() if not np.isnan(_on_grid(memory, found, i, grid)).all()], np.int64)
+        if 0 < loud.size < inside.size:
+            return aggregated(memory, _subset(found, loud), from_, to, mean=mean)
     if mean:
         total *= 1 / inside.size
-    return Span(begin, begin + count * frequency, frequency, total.astype(np.float32))
+    return Span(begin, begin + grid.bins * frequency, frequency, total.astype(np.float32))
 
 
-def _total(
-    memory: Memory,
-    generations: Sequence[Sequence[int]],
-    inside: NDArray[np.int64],
-    frequency: int,
-    phase: NDArray[np.int64],
-    columns: NDArray[np.int64],
-    count: int,
-) -> NDArray[np.float64]:
-    total = np.zeros(count)
-    plain = np.array([_is_plain(memory, generations[i], frequency) for i in inside.tolist()])
-    for i in inside[~plain].tolist():
-        total += _composed(memory, generations[i], frequency, int(phase[i]), int(columns[i]), count)
-    slots = np.array([generations[i][0] for i in inside[plain].tolist()], np.int64)
-    groups = memory.slots["group"][slots]
-    column = columns[inside[plain]]
-    for group, first in sorted(set(zip(groups.tolist(), column.tolist(), strict=True))):
-        rows = memory.slots["row"][slots[(groups == group) & (column == first)]]
-        add_rows(memory, memory.group(group), rows.astype(np.int64), first, total)
+class _Grid(NamedTuple):
+    """Common bins: of each series its phase and its bin of the first one."""
+
+    frequency: int
+    phase: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    bins: int
+
+
+def _subset(found: Held, numbers: NDArray[np.int64]) -> Held:
+    picked = np.isin(found.owner, numbers)
+    return Held(found.entries[picked], np.searchsorted(numbers, found.owner[picked]), numbers.size)
+
+
+def _on_grid(memory: Memory, found: Held, number: int, grid: _Grid) -> NDArray[np.float32]:
+    return _composed(memory, found.of(number), grid.frequency, int(grid.phase[number]), int(grid.columns[number]), grid.bins)
+
+
+def _total(memory: Memory, found: Held, inside: NDArray[np.int64], grid: _Grid) -> NDArray[np.float64]:
+    """Sum of the series inside; those with one generation on the grid's frequency are summed per group and first column."""
+    total = np.zeros(grid.bins)
+    generations = np.bincount(found.owner, minlength=found.series)
+    plain = (generations[found.owner] == 1) & (found.entries["frequency"] == grid.frequency) & np.isin(found.owner, inside)
+    for i in np.setdiff1d(inside, found.owner[plain]).tolist():
+        total += _on_grid(memory, found, i, grid)
+    entries, column = found.entries[plain], grid.columns[found.owner[plain]]
+    for group, first in sorted(set(zip(entries["group"].tolist(), column.tolist(), strict=True))):
+        rows = entries["row"][(entries["group"] == group) & (column == first)].astype(np.int64)
+        add_rows(memory, memory.group(group), rows, first, total)
     return total
-
-
-def _is_plain(memory: Memory, slots: Sequence[int], frequency: int) -> bool:
-    return len(slots) == 1 and int(memory.slots["frequency"][slots[0]]) == frequency
-
-
-def _without_value(
-    memory: Memory,
-    generations: Sequence[Sequence[int]],
-    inside: NDArray[np.int64],
-    frequency: int,
-    phase: NDArray[np.int64],
-    columns: NDArray[np.int64],
-    count: int,
-) -> NDArray[np.int64]:
-    """Of the series inside, those that have only gaps there."""
-    silent = [
-        i for i in inside.tolist() if np.isnan(_composed(memory, generations[i], frequency, int(phase[i]), int(columns[i]), count)).all()
-    ]
-    return np.array(silent, np.int64)
 
 
 # ---- tiles
