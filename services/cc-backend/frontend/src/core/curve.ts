@@ -1,4 +1,4 @@
-import { type Level, level, thresholdsAt, tint } from "./levels";
+import { type Level, badIsHigh, level, thresholdsAt, tint } from "./levels";
 import { seriesName, summary, unitOf } from "./metrics";
 import { withUnit } from "./numbers";
 import type { JobMetric, MetricConfig, Resampling, Scope, Stat, SubCluster, Thresholds, Unit, Value } from "./types";
@@ -46,7 +46,8 @@ export function curve(name: string, scope: Scope, m: JobMetric, config: MetricCo
     colours: stats ? [] : shown.map((s) => all.indexOf(s)),
     thresholds, stat, top,
     tint: tint(thresholds, stat?.avg ?? null),
-    level: level(thresholds, stat?.avg),
+    // The glyph of a curve follows the same side of the limits as its ground and zones do.
+    level: level(thresholds && { ...thresholds, lowerIsBetter: badIsHigh(thresholds) }, stat?.avg),
   };
 }
 

@@ -4,7 +4,7 @@ import type { Unit } from "./types";
 export const THIN = "\u202f";
 const PREFIXES = ["", "k", "M", "G", "T", "P", "E"];
 /** Units of physical amounts: these are scaled by prefix, all others (percent, °C, IPC) stay as they are. */
-const SCALED = /^(F\/s|Flops\/s|Flop\/s|B\/s|B|Hz|W|Wh|J|packets\/s|IO\/s|reqs\/s|requests\/s)$/;
+const SCALED = /^(F\/s|B\/s|B|Hz|W|Wh|J|packets\/s|IO\/s|reqs\/s|requests\/s)$/;
 
 const isNumber = (v: number | null | undefined): v is number => v != null && Number.isFinite(v);
 const tidy = (text: string): string => (text.includes(".") ? text.replace(/\.?0+$/, "") : text).replace("-", "−");
@@ -34,19 +34,23 @@ function scaled(v: number, from: number, base: string): string {
   // 999.5 would be printed as 1000 with three digits.
   while (Math.abs(x) >= 999.5 && power < PREFIXES.length - 1) { x /= 1000; power += 1; }
   // At most one prefix down: 0.315 GF/s is said as 315 MF/s, a much smaller value stays with zeros.
-  if (Math.abs(x) < 1 && x !== 0 && power > 0) { x *= 1000; power -= 1; }
+  if (Math.abs(x) < 1 && x !== 0 && power > 0 && power === from) { x *= 1000; power -= 1; }
   return `${num(x)}${THIN}${PREFIXES[power]}${base}`.trimEnd();
 }
 
+/** Cluster files spell the unit of flop rates in several ways; one of them is shown. */
+const SPELLING: Record<string, string> = { "Flops/s": "F/s", "Flop/s": "F/s" };
+const shownBase = (unit: Unit): string => SPELLING[unit.base] ?? unit.base;
+
 /** `GF/s` of `{prefix: "G", base: "F/s"}`; empty for a metric without unit. */
 export function unitText(unit: Unit | null | undefined): string {
-  return unit ? `${unit.prefix ?? ""}${unit.base}` : "";
+  return unit ? `${unit.prefix ?? ""}${shownBase(unit)}` : "";
 }
 
 /** A value that stands alone, at its best prefix: 9216 `GF/s` is `9.22 TF/s`. */
 export function withUnit(v: number | null | undefined, unit: Unit | null | undefined): string {
   if (!isNumber(v)) return "–";
-  const base = unit?.base ?? "";
+  const base = unit ? shownBase(unit) : "";
   const prefix = unit?.prefix === "K" ? "k" : (unit?.prefix ?? "");
   const power = PREFIXES.indexOf(prefix);
   if (SCALED.test(base) && power >= 0) return scaled(v, power, base);

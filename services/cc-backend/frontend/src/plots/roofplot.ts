@@ -93,8 +93,10 @@ function drawRoofs(u: uPlot, roof: Roof, env: Env): void {
   ctx.textBaseline = "bottom";
   ctx.textAlign = "right";
   const right = b.left + b.width - 4 * r;
-  haloText(ctx, `SIMD ${withUnit(roof.simd, GF)}`, right, Y(roof.simd) - 3 * r, p.col("axis"), p.col("panel"));
-  haloText(ctx, `scalar ${withUnit(roof.scalar, GF)}`, right, Y(roof.scalar) - 3 * r, p.col("axis"), p.col("panel"));
+  // Above its roof, or below it where the plot ends.
+  const name = (text: string, y: number) => haloText(ctx, text, right, y - 14 * r < b.top ? y + 15 * r : y - 3 * r, p.col("axis"), p.col("panel"));
+  name(`SIMD ${withUnit(roof.simd, GF)}`, Y(roof.simd));
+  name(`scalar ${withUnit(roof.scalar, GF)}`, Y(roof.scalar));
   // The name of the bandwidth lies along the diagonal, a little above its lower visible end.
   const xa = Math.max(x0 * 2.2, (1.3 * (u.scales.y?.min ?? 1)) / roof.bandwidth);
   const ya = xa * roof.bandwidth;

@@ -96,7 +96,8 @@ export function timePlot(host: HTMLElement, width: number, height: number, c: Cu
   const base = yRange(t, c.top);
   let yWindow: [number, number] | null = null;
   const last = c.x.at(-1) ?? 0;
-  const whole: Window = { min: 0, max: Math.max(last, c.timestep) };
+  // A node plot reaches to "now" even where the last sample is a step older; a job plot ends with its data.
+  const whole: Window = { min: 0, max: Math.max(last, c.timestep, o.mode === "job" ? 0 : o.end - o.start) };
   const pointer = pointerHooks(c, env, o);
   return new uPlot({
     width, height, padding: [8, 12, 0, 0], legend: { show: false }, pxAlign: 0,
@@ -109,7 +110,7 @@ export function timePlot(host: HTMLElement, width: number, height: number, c: Cu
       },
     },
     focus: { alpha: c.lines.length > 1 && c.kind === "lines" ? 0.3 : 1 },
-    scales: { x: { time: false, range: (_u, min, max) => (max > min ? [min, max] : [whole.min, whole.max]) }, y: { range: () => yWindow ?? base } },
+    scales: { x: { time: false, range: (_u, min, max) => (max > min && !(min === 0 && max === last) ? [min, max] : [whole.min, whole.max]) }, y: { range: () => yWindow ?? base } },
     axes: [timeAxis(env, o, false), { ...axisLook(p), size: 38, gap: 4, space: 34, values: (_u, s) => s.map((v) => num(v)) }],
     series: [{}, ...lineSeries(c, p, env.lineWidth)],
     bands: c.kind === "statistics" ? [{ series: [3, 1], fill: p.col("stat-band") }] : [],

@@ -21,7 +21,8 @@ export function createJobList(app: App) {
   let waiting = $state.raw(new Set<number>());
   let error = $state.raw<QueryError | null>(null);
   let updated = $state<number | null>(null);
-  let running: AbortController | null = null;
+  // A new query ends everything before it; the next page of a scroll does not end the curves of the pages before.
+  let running = new AbortController();
   let last: ListQuery | null = null;
 
   async function curves(q: ListQuery, jobs: Job[], signal: AbortSignal): Promise<void> {
@@ -42,16 +43,19 @@ export function createJobList(app: App) {
 
   /** One request for the list, one for the curves. `keep`: refresh, curves of ended jobs stay. `next`: continuous scroll. */
   async function load(q: ListQuery, how: "fresh" | "keep" | "next"): Promise<void> {
-    running?.abort();
-    const mine = new AbortController();
-    running = mine;
+    if (how !== "next") {
+      running.abort();
+      running = new AbortController();
+      waiting = new Set();
+    }
+    const { signal } = running;
     last = q;
     busy = true;
     const loaded = Math.max(SCROLL_ROWS, Math.ceil(items.length / SCROLL_ROWS) * SCROLL_ROWS);
     const page = how === "next" ? Math.floor(items.length / SCROLL_ROWS) + 1 : q.paging ? q.page : 1;
     const size = q.paging ? q.perPage : how === "keep" ? loaded : SCROLL_ROWS;
     try {
-      const found = await findJobs(app.ask, [...q.fixed, ...graphqlFilters(q.filters)], q.order, page, how === "next" ? SCROLL_ROWS : size, mine.signal);
+      const found = await findJobs(app.ask, [...q.fixed, ...graphqlFilters(q.filters)], q.order, page, how === "next" ? SCROLL_ROWS : size, signal);
       const known = new Set(items.map((j) => j.id));
       items = how === "next" ? [...items, ...found.items.filter((j) => !known.has(j.id))] : found.items;
       count = found.count;
@@ -61,7 +65,7 @@ export function createJobList(app: App) {
       busy = false;
       if (how === "fresh") rows = new Map();
       const wanted = found.items.filter((j) => how === "fresh" || !rows.has(j.id) || j.state === "running" || j.monitoringStatus === 1 || rows.get(j.id)?.error);
-      await curves(q, wanted, mine.signal);
+      await curves(q, wanted, signal);
     } catch (e) {
       if (aborted(e)) return;
       error = errorOf(e);
