@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from cctest.processes import Process, free_port, http as request
+from cctest.processes import Process, free_port
+from cctest.processes import http as request
 
 METRICS = {name: {"frequency": 1, "aggregation": "sum"} for name in ("clock", "flops_any", "mem_bw")}
 
@@ -125,7 +126,9 @@ class Load:
             seconds = range(self.next[number], self.next[number] + rng.randint(1, 5))
             self.next[number] = seconds.stop
             samples = [(h, t, m, s) for h in mine for t in range(self.THREADS) for m in METRICS for s in seconds]
-            body = "\n".join(f"{m},cluster=fritz,hostname={h},type=hwthread,type-id={t} value={self.value(h, t, m, s)} {s}" for h, t, m, s in samples)
+            body = "\n".join(
+                f"{m},cluster=fritz,hostname={h},type=hwthread,type-id={t} value={self.value(h, t, m, s)} {s}" for h, t, m, s in samples
+            )
             try:
                 connection.request("POST", "/api/write", body)
                 answer = connection.getresponse()

@@ -42,6 +42,9 @@ class HostLog:
         highest = max([*numbers, *(next_part_of(path) - 1 for path in found.snapshots)], default=0)
         for part in found.parts:
             number = part.number
+            if part.size < START:
+                part.path.unlink()
+                continue
             if number is None:
                 quarantine(part.path)
                 continue

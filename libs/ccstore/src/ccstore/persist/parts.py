@@ -21,7 +21,7 @@ SNAPSHOT = b"ccsnap"
 _NUMBER = struct.Struct("<Q")
 _PART_NAME = re.compile(r"([0-9]+)\.wal")
 _SNAPSHOT_NAME = re.compile(r"([0-9]+)\.bin")
-_REFERENCE_MAGICS = (b"\x01\xa7\x1d\xcc", b"\x01\x00\x5b\xcc")
+REFERENCE_MAGICS = (b"\x01\xa7\x1d\xcc", b"\x01\x00\x5b\xcc")
 """First bytes of the reference's `current.wal` and `.bin` (metric-store 4.3, 4.4)."""
 
 
@@ -42,7 +42,7 @@ def is_foreign(path: Path) -> bool:
     """Whether the reference wrote it. A file that cannot be opened is not ours to touch either."""
     try:
         with path.open("rb") as f:
-            return f.read(4) in _REFERENCE_MAGICS
+            return f.read(4) in REFERENCE_MAGICS
     except OSError:
         return True
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 from ccdaemon.files import quarantine
-from ccdaemon.journal import Damage, JournalError
+from ccdaemon.journal import START, Damage, JournalError
 from numpy.typing import NDArray
 
 from ..engine import Engine
@@ -95,6 +95,8 @@ def read_host(root: Path, host: HostKey) -> HostImage:
     log_bytes = 0
     next_part = contents.head.next_part if contents else 0
     for part in found.parts:
+        if part.size < START:
+            continue  # a writer was killed while it began the part: nothing was promised of it
         if part.number is None or part.number >= next_part:
             try:
                 log += _read_part(part.path, findings)
