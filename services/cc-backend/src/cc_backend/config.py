@@ -264,7 +264,7 @@ class UiPlots(msgspec.Struct, rename="kebab", kw_only=True):
     color_background: bool = True
     plots_per_row: Annotated[int, Meta(ge=1)] = 3
     line_width: Annotated[int, Meta(ge=1)] = 3
-    color_scheme: Annotated[list[str] | None, Meta(description="Colours of the lines; absent = the palette of the design.")] = None
+    color_scheme: Annotated[list[str], Meta(description="Colours of curves; empty = the palette of the theme.")] = []
 
 
 class Ui(msgspec.Struct, rename="kebab", kw_only=True):

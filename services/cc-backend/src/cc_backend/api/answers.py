@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import http
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 from ccdaemon.errors import InputError, PeerError
 from ccdaemon.log import Log
 from ccschema.jsonin import BodyError
 
 from cc_backend.access import Denied, Right
 from cc_backend.errors import Conflict, NotFound
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 PREFIXES: Final = ("/api/", "/userapi/", "/frontend/", "/config/")
 _GROUPS: Final = frozenset({Right.USE_API, Right.USE_USERAPI, Right.USE_STORE, Right.ADMINISTER})
@@ -59,7 +58,7 @@ def status_of(error: Exception) -> tuple[int, str] | None:
     return None
 
 
-def answers(log: Log) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+def answers(log: Log) -> Middleware:
     """Middleware for the paths of REST: exceptions become answers; details of what nobody expected go to the log only."""
 
     @web.middleware

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from cc_backend.access import Identity, Right, require
 from cc_backend.auth.tokens import issue
@@ -10,7 +11,7 @@ from cc_backend.db import settings as setting_rows
 from cc_backend.db import users as user_rows
 from cc_backend.errors import NotFound
 
-from .answers import Handler, error_answer
+from .answers import error_answer
 from .rooms import Rooms
 from .users import form_of
 

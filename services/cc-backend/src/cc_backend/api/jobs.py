@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from ccdaemon.errors import InputError, PeerError
 from ccschema.archive import DocumentError, decode_meta
 from ccschema.jobs import Job, JobState, JobStatistics, Tag
@@ -21,7 +22,7 @@ from cc_backend.errors import NotFound
 from cc_backend.jobs.filters import NEWEST_FIRST, JobFilter, Page, StringCondition, TimeRange, find_jobs
 from cc_backend.metrics import shape
 
-from .answers import Handler, json_answer, json_bytes, json_raw
+from .answers import json_answer, json_bytes, json_raw
 from .bodies import decode_start, decode_stop
 from .rooms import Gate, Rooms, identity, path_id
 

@@ -6,19 +6,20 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from ccdaemon.errors import InputError
 from ccdaemon.executors import Pool
 from ccdaemon.log import Log
 from ccdaemon.net.clientip import Network, contains
 
-from cc_backend.access import Identity, Right, require
+from cc_backend.access import Identity, Right, may
 from cc_backend.auth.middleware import Proxies
 from cc_backend.clusters import Catalogue
 from cc_backend.db.database import Database
 from cc_backend.jobs.service import JobService
 from cc_backend.metrics.dispatch import Dispatcher
 
-from .answers import Handler, error_answer
+from .answers import error_answer
 
 
 class Rooms(msgspec.Struct, frozen=True):
@@ -52,8 +53,7 @@ class Gate:
             who = None
         if who is None:
             return error_answer(401, "no user for secured check", {"WWW-Authenticate": "Bearer"})
-        require(who, right)
-        return None
+        return None if may(who, right) else error_answer(401, "unauthorized")
 
     def guarded(self, right: Right, handler: Handler, *, check_address: bool = True) -> Handler:
         async def ask(request: web.Request) -> web.StreamResponse:

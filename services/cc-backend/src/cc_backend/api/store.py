@@ -8,7 +8,7 @@ from ccstore.server.store import Store
 
 from cc_backend.access import Right
 
-from .answers import error_answer, status_of
+from .answers import error_answer
 from .rooms import Gate
 
 
@@ -16,13 +16,7 @@ def routes(store: Store | None, gate: Gate) -> list[web.RouteDef]:
     """/api/write, /api/query, /api/free, /api/debug, GET /api/healthcheck; 503 without an internal store."""
 
     async def guard(request: web.Request, action: Action) -> web.StreamResponse | None:
-        try:
-            return gate.refusal(request, Right.USE_STORE)
-        except Exception as e:
-            known = status_of(e)
-            if known is None:
-                raise
-            return error_answer(*known)
+        return gate.refusal(request, Right.USE_STORE)
 
     if store is not None:
         return store_routes(store, guard)

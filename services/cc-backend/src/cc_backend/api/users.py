@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from ccdaemon.errors import InputError
 from ccschema.jsonin import decode
 
@@ -16,7 +17,7 @@ from cc_backend.db import users as rows
 from cc_backend.db.users import User
 from cc_backend.errors import Conflict
 
-from .answers import Handler, error_answer, json_answer
+from .answers import error_answer, json_answer
 from .rooms import Gate, Rooms, identity
 
 

@@ -7,6 +7,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler, Middleware
 from ccdaemon.log import Log
 from ccdaemon.net.clientip import Network, client_address, contains
 from ccdaemon.tokens import TokenError
@@ -15,9 +16,6 @@ from cc_backend.access import Identity, Role
 
 from .sessions import COOKIE, Sessions
 from .tokens import TokenLogin, token_of
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
 
 SECURITY_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -65,6 +63,7 @@ def security_headers(proxies: Proxies) -> Callable[[web.Request, web.StreamRespo
             response.headers.setdefault(name, value)
         if proxies.secure(request):
             response.headers.setdefault("Strict-Transport-Security", HSTS)
+        response.headers["Server"] = "cc-backend"  # versions are nobody's business
         response.headers.add("Vary", "Origin")
         if "Origin" in request.headers:  # without credentials: cookies never count across origins
             response.headers["Access-Control-Allow-Origin"] = "*"

@@ -138,6 +138,18 @@ def used_nodes(conn: Connection, before: int) -> dict[str, list[str]]:
     return dict(out)
 
 
+def busy_hosts(conn: Connection) -> dict[str, set[str]]:
+    """Hosts of running jobs and of ended ones whose data is still to be archived, by cluster."""
+    waiting = and_(job.c.monitoring_status == 1, job.c.job_state != "running")
+    out: dict[str, set[str]] = defaultdict(set)
+    for which in (job.c.job_state == "running", waiting):
+        for row in conn.execute(
+            select(job.c.cluster, job_node.c.hostname).join_from(job, job_node, job.c.id == job_node.c.job).where(which)
+        ):
+            out[row.cluster].add(row.hostname)
+    return dict(out)
+
+
 # --- writing -----------------------------------------------------------------------------------------------------------
 
 

@@ -35,7 +35,9 @@ class Report(msgspec.Struct, frozen=True):
 
 class Worker(Protocol):
     name: str
-    when: Every | Daily
+
+    @property
+    def when(self) -> Every | Daily: ...
 
     async def run_once(self, now: int) -> Report: ...
 
