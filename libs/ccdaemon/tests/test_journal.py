@@ -1,5 +1,8 @@
 import errno
 import os
+import pathlib
+import struct
+import zlib
 
 import pytest
 from ccdaemon.journal import MARK, START, Full, JournalError, Reader, Writer
@@ -131,3 +134,23 @@ def test_failed_write_is_cut_back(tmp_path, monkeypatch):
     writer.append(b"three", b"four")
     writer.close()
     assert read(tmp_path / "a")[0] == [b"one", b"three", b"four"]
+
+
+def test_golden_file_of_version_1_is_read():
+    path = pathlib.Path(__file__).parent / "golden" / "journal-v1"
+    with Reader(path, b"golden", versions=(2, 3)) as reader:
+        assert reader.header.head == b"\x07part" and reader.header.version == 3
+        assert [bytes(f.payload) for f in reader] == [b"first", b"", b"x" * 1000, "ünïcode".encode()]
+        assert reader.damage == []
+
+
+def test_golden_file_is_what_the_page_says():
+    """docs/formats/journal.md, byte by byte, without the module's own reader."""
+    data = (pathlib.Path(__file__).parent / "golden" / "journal-v1").read_bytes()
+    block = data[:64]
+    assert data[64:128] == block and block[:8] == b"CCjrnl\r\n"
+    assert struct.unpack("<HH8s", block[8:20]) == (1, 3, b"golden\0\0")
+    assert block[28] == 5 and block[29:34] == b"\x07part" and struct.unpack("<I", block[60:]) == (zlib.crc32(block[:60]),)
+    mark, length, checksum = struct.unpack("<4sII", data[128:140])
+    assert (mark, length, data[140:145]) == (b"\xcc\x4a\x9e\x5b", 5, b"first")
+    assert checksum == zlib.crc32(b"first", zlib.crc32(struct.pack("<QI", 128, 5), zlib.crc32(block[20:28])))
