@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
+from pathlib import Path
 
 from ccdaemon.executors import Pool
 from ccdaemon.log import Log
@@ -12,6 +13,7 @@ from ccdaemon.log import Log
 from ..engine import Engine
 from ..persist.wal import Wal
 from ..registry import HostKey
+from .archiving import Archiver
 from .checkpoints import Checkpointer
 from .config import StoreConfig
 from .loading import Loader
@@ -35,6 +37,7 @@ class Tasks:
         self._pool = pool
         self._config = config
         self._log = log
+        self._archiver = Archiver(engine, Path(config.cleanup.directory), pool, log=log) if config.cleanup.mode == "archive" else None
 
     async def run(self) -> None:
         """Until cancelled. Nothing is freed or snapshotted before a start has read all files."""
@@ -63,9 +66,30 @@ class Tasks:
             await self._checkpoints.take(due)
 
     async def retention_once(self, now: int) -> None:
-        await self._forget(self._engine.retain(now))
+        """Frees what has left the window; in mode `archive` only in the turn of a cleanup run, behind its files."""
+        if self._archiver is None or await self._archived(now):
+            await self._forget(self._engine.retain(now))
+
+    async def _archived(self, now: int) -> bool:
+        """Runs the archive when a retention's worth of data has left the window since the last run."""
+        assert self._archiver is not None
+        await self._archiver.prepare()
+        keep = int(self._config.retention_in_memory)
+        last = self._archiver.last()
+        since = last if last is not None else self._engine.usage().oldest
+        return since is not None and now - keep - since >= keep and await self._archiver.run(now - keep)
 
     async def cap_once(self, now: int) -> None:
+        """Down to the cap. In mode `archive` younger data is archived and freed before the cap is reached."""
+        cap = max(0, self._config.memory_cap) * 10**9
+        if self._archiver is not None and self._engine.usage().bytes > cap * 8 // 10 > 0:
+            for part in (1.0, 0.75, 0.5, 0.25):
+                cutoff = now - int(self._config.retention_in_memory * part)
+                if self._engine.usage().bytes <= cap * 8 // 10 or not await self._archiver.run(cutoff):
+                    break
+                before = set(self._engine.hosts())
+                self._engine.free([()], cutoff)
+                await self._forget(before - set(self._engine.hosts()))
         await self._forget(self._engine.fit(now))
 
     async def _forget(self, gone: Iterable[HostKey]) -> None:
