@@ -72,7 +72,6 @@ class Encoder:
         if self.precision is Precision.AUTO:
             raise ValueError("an encoder needs one of the precisions s, ms, us, ns")
         self.refused: Counter[Reason] = Counter()
-        self.lines = 0
         self.size = 0
         self._divisor = self.precision.ns
         self._keys = keys
@@ -81,6 +80,10 @@ class Encoder:
         self._parts: list[str] = []
         self._first_ns = 0
         self._last_ns, self._last_text = 0, " 0\n"
+
+    @property
+    def lines(self) -> int:
+        return len(self._parts)
 
     def add(self, m: Message) -> None:
         """Append a line, or count the reason why there is none in `refused`."""
@@ -103,16 +106,15 @@ class Encoder:
         if time_ns != self._last_ns:
             self._last_ns, self._last_text = time_ns, f" {time_ns // self._divisor}\n"
         line = f"{prefix}{text}{self._last_text}"
-        if not self.lines:
+        if not self._parts:
             self._first_ns = time_ns
         self._parts.append(line)
-        self.lines += 1
         self.size += len(line) if line.isascii() else len(line.encode())
 
     def take(self) -> Batch:
         """All lines since the last take."""
         batch = Batch("".join(self._parts).encode(), self.lines, self._first_ns, self.precision)
-        self._parts, self.lines, self.size, self._first_ns = [], 0, 0, 0
+        self._parts, self.size, self._first_ns = [], 0, 0
         return batch
 
     def _prefix(self, head: Head) -> str:

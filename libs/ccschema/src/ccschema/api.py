@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from .fields import empty_list
 from .jobs import Job
 from .jsonin import BodyError, decode
 
@@ -68,7 +69,7 @@ class QueryResponse(msgspec.Struct, omit_defaults=True):
     """Answer of /api/query: results[query][series found]; loading (ours): the store is still reading its files."""
 
     queries: list[EchoedQuery] = []
-    results: list[list[ApiMetricData]] = msgspec.field(default_factory=list)
+    results: list[list[ApiMetricData]] = msgspec.field(default_factory=empty_list)
     loading: bool = False
 
 

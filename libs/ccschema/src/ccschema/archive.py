@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from .fields import empty_list
 from .jobs import Job, JobLinks
 from .jsonin import BodyError, first_value, shaped
 from .numbers import nan_from_none
@@ -56,8 +57,8 @@ class StatsSeries(msgspec.Struct, omit_defaults=True):
     percentiles: dict[str, list[float | None]] = {}
     mean: list[float | None] | None = None
     median: list[float | None] | None = None
-    min: list[float | None] = msgspec.field(default_factory=list)
-    max: list[float | None] = msgspec.field(default_factory=list)
+    min: list[float | None] = msgspec.field(default_factory=empty_list)
+    max: list[float | None] = msgspec.field(default_factory=empty_list)
 
 
 class JobMetric(msgspec.Struct, rename="camel", omit_defaults=True):
@@ -65,7 +66,7 @@ class JobMetric(msgspec.Struct, rename="camel", omit_defaults=True):
 
     statistics_series: StatsSeries | None = None
     unit: MetricUnit = msgspec.field(default_factory=MetricUnit)
-    series: list[Series] = msgspec.field(default_factory=list)
+    series: list[Series] = msgspec.field(default_factory=empty_list)
     timestep: int = msgspec.field(default_factory=int)
 
 

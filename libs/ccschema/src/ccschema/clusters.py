@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from .fields import empty_list
 from .hostlist import NodeList
 from .ids import same_device
 from .jsonin import BodyError, first_value, shaped
@@ -38,9 +39,9 @@ class Accelerator(msgspec.Struct, rename="camel"):
 class Topology(msgspec.Struct, rename="camel", omit_defaults=True):
     """Hardware threads (OS processor ids) of a node, grouped; the index in `socket`, `memory_domain`, `core`, `die` is the id."""
 
-    node: list[int] = msgspec.field(default_factory=list)  # lambdas: the schema requires these keys, also when empty
-    socket: list[list[int]] = msgspec.field(default_factory=list)
-    memory_domain: list[list[int]] = msgspec.field(default_factory=list)
+    node: list[int] = msgspec.field(default_factory=empty_list)
+    socket: list[list[int]] = msgspec.field(default_factory=empty_list)
+    memory_domain: list[list[int]] = msgspec.field(default_factory=empty_list)
     die: list[list[int | None]] = []
     core: list[list[int]] = []
     accelerators: list[Accelerator] = []
@@ -252,16 +253,20 @@ def load_cluster(data: bytes, directory: str) -> tuple[Cluster, list[str]]:
         raise ClusterError([f"failed to load cluster config for '{directory}': {e}"]) from None
     if not isinstance(value, dict):
         raise ClusterError([f"failed to load cluster config for '{directory}': expected an object"])
-    problems = list(_problems(value, directory))
+    tree = shaped(value, _Top)
+    problems = list(_problems(tree, directory))
     if problems:
         raise ClusterError(problems)
-    cluster = msgspec.convert(shaped(value, Cluster), type=Cluster)
+    cluster = Cluster(
+        tree["name"],
+        [msgspec.convert(_read(entry, MetricConfig), type=MetricConfig) for entry in tree["metricConfig"]],
+        [msgspec.convert(_read(entry, SubCluster), type=SubCluster) for entry in tree["subClusters"]],
+    )
     derive(cluster)
     return cluster, list(_warnings(cluster, directory))
 
 
-def _problems(value: dict[str, Any], directory: str) -> Iterator[str]:
-    top = shaped(value, _Top)
+def _problems(top: dict[str, Any], directory: str) -> Iterator[str]:
     name = top.get("name", "")
     if not isinstance(name, str) or not name.strip():
         yield f"cluster name is empty in config for '{directory}'"
@@ -282,8 +287,8 @@ def _problems(value: dict[str, Any], directory: str) -> Iterator[str]:
             if not isinstance(entry, dict):
                 yield f"{where}: expected an object"
                 continue
-            own = list(judge(shaped(entry, type_), str(name)))
-            yield from own or _type_problem(shaped(entry, type_), type_, where)
+            read = _read(entry, type_)
+            yield from list(judge(read, str(name))) or _type_problem(read, type_, where)
 
 
 class _Top(msgspec.Struct, rename="camel"):
@@ -316,14 +321,19 @@ def _sub_cluster_problems(sub: dict[str, Any], cluster: str) -> Iterator[str]:
             yield f"subcluster '{sub.get('name', '')}' in {cluster}/cluster.json: {e}"
 
 
-def _type_problem(entry: Any, type_: type[msgspec.Struct], where: str) -> Iterator[str]:
-    entry.pop("metricConfig", None)  # derived entries of a subcluster are never read
-    entry.pop("footprint", None) if type_ is SubCluster else None
-    entry.pop("energyFootprint", None)
+def _read(entry: Any, type_: type[msgspec.Struct]) -> dict[str, Any]:
+    """Keys of one metric or subcluster as we spell them; the lists that are derived on load are never read."""
+    tree: dict[str, Any] = shaped(entry, type_)
     if type_ is SubCluster:
-        entry.setdefault("nodes", "")
+        for derived in ("metricConfig", "footprint", "energyFootprint"):
+            tree.pop(derived, None)
+        tree.setdefault("nodes", "")
+    return tree
+
+
+def _type_problem(tree: dict[str, Any], type_: type[msgspec.Struct], where: str) -> Iterator[str]:
     try:
-        msgspec.convert(entry, type=type_)
+        msgspec.convert(tree, type=type_)
     except msgspec.ValidationError as e:
         yield f"{where}: {e}"
 
@@ -393,7 +403,7 @@ class GlobalMetric(msgspec.Struct, rename="camel", omit_defaults=True):
     unit: MetricUnit
     scope: Scope
     footprint: str = ""
-    availability: list[Availability] = msgspec.field(default_factory=list)
+    availability: list[Availability] = msgspec.field(default_factory=empty_list)
 
 
 def global_metrics(clusters: Iterable[Cluster], *, restricted: bool = True) -> list[GlobalMetric]:

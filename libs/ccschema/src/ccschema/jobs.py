@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from .fields import empty_list, null
 from .units import MetricUnit
 
 Shared = Literal["none", "single_user", "multi_user"]
@@ -93,10 +94,6 @@ class JobStatistics(msgspec.Struct, rename="camel"):
     max: float = 0.0
 
 
-def _none() -> None:
-    return None
-
-
 class Job(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     """A job (messages-and-lib 16.2). Times in seconds since the epoch, energy in kWh, walltime and duration in s, memory in MB.
 
@@ -111,10 +108,10 @@ class Job(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     shared: str = msgspec.field(default_factory=str)
     job_state: str = msgspec.field(default_factory=str)
     tags: list[Tag] = []
-    resources: list[Resource] = msgspec.field(default_factory=list)  # a lambda, as an empty list is written too
-    energy_footprint: dict[str, float] | None = msgspec.field(default_factory=_none)
-    footprint: dict[str, float] | None = msgspec.field(default_factory=_none)
-    meta_data: dict[str, str] | None = msgspec.field(default_factory=_none)
+    resources: list[Resource] = msgspec.field(default_factory=empty_list)
+    energy_footprint: dict[str, float] | None = msgspec.field(default_factory=null)
+    footprint: dict[str, float] | None = msgspec.field(default_factory=null)
+    meta_data: dict[str, str] | None = msgspec.field(default_factory=null)
     concurrent_jobs: JobLinks = msgspec.field(default_factory=JobLinks)
     energy: float = msgspec.field(default_factory=float)
     array_job_id: int = 0
@@ -127,7 +124,7 @@ class Job(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     num_acc: int = 0
     num_hwthreads: int = 0
     num_nodes: int = msgspec.field(default_factory=int)
-    statistics: dict[str, JobStatistics] | None = msgspec.field(default_factory=_none)
+    statistics: dict[str, JobStatistics] | None = msgspec.field(default_factory=null)
     id: int = 0
     submit_time: int = 0
     start_time: int = msgspec.field(default_factory=int)

@@ -74,7 +74,8 @@ _DECIMAL = [
     for at, long in enumerate(["Kilo", "Mega", "Giga", "Tera", "Peta", "Exa", "Zetta", "Yotta"])
 ]
 _BINARY = [
-    Prefix(long, long[0] + "i", 1024.0 ** (at + 1)) for at, long in enumerate(["Kibi", "Mebi", "Gibi", "Tebi", "Pebi", "Exbi", "Zebi", "Yobi"])
+    Prefix(long, long[0] + "i", 1024.0 ** (at + 1))
+    for at, long in enumerate(["Kibi", "Mebi", "Gibi", "Tebi", "Pebi", "Exbi", "Zebi", "Yobi"])
 ]
 MEGA, MILLI = _DECIMAL[1], Prefix("Milli", "m", 1e-3)
 PREFIXES = (BASE, *_DECIMAL, MILLI, Prefix("Micro", "u", 1e-6), Prefix("Nano", "n", 1e-9), *_BINARY)

@@ -62,6 +62,7 @@ class Processor:
     def __init__(self, rules: list[Rule], constants: Mapping[str, object]) -> None:
         self._rules = rules
         self._constants = dict(constants)
+        self._plans = object()  # key of the plans in a head's notes
         self._head_only = frozenset(constants) | OF_HEAD
         self.dropped: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
@@ -90,14 +91,24 @@ class Processor:
 
     def apply(self, m: Message) -> Message | Dropped:
         """What the rules make of a message; the message itself where nothing changes. A failing rule is passed over and counted."""
-        plans: dict[tuple[Kind, bool], Plan] | None = m.head.notes.get(self)
+        # The usual case, a float metric whose head is all that changes, is decided by one look at the head's notes.
+        head, fields, time_ns = m
+        outcome = head.notes.get(self)
+        if outcome is not None and fields.get("value").__class__ is float:
+            return m if outcome is True else tuple.__new__(Message, (outcome, fields, time_ns))
+        return self._apply(m)
+
+    def _apply(self, m: Message) -> Message | Dropped:
+        plans: dict[tuple[Kind, bool], Plan] | None = m.head.notes.get(self._plans)
         if plans is None:
-            plans = m.head.notes[self] = {}
+            plans = m.head.notes[self._plans] = {}
         fields = m.fields
         sign = _PLAIN_METRIC if fields.get("value").__class__ is float else (message_type(m), is_metric(m))
         plan = plans.get(sign)
         if plan is None:
             plan = plans[sign] = self._plan(m, sign)
+            if sign == _PLAIN_METRIC and plan[1:] == Plan(None, (), "", ())[1:]:
+                m.head.notes[self] = True if plan.head is None else plan.head
         if plan.by_values:
             return self._run(m, sign)
         if plan.failures:
