@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -193,6 +197,39 @@ def test_load_says_so_where_numba_cannot_cache(monkeypatch: pytest.MonkeyPatch) 
     assert loaded.kernel is None
     assert "no locator available" in loaded.note
     assert "slower path" in loaded.note
+
+
+def _run(code: list[str], **environment: str) -> str:
+    done = subprocess.run([sys.executable, *code], env={**os.environ, **environment}, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_warmed_cache_serves_the_daemon(tmp_path: Path) -> None:
+    """`python -m ccstore.kernels` leaves in NUMBA_CACHE_DIR what `load` takes from there."""
+    cache = str(tmp_path / "cache")
+    assert "ready" in _run(["-m", "ccstore.kernels"], NUMBA_CACHE_DIR=cache)
+    files = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.nb*")}
+    assert files
+    assert "ready" in _run(["-c", "from ccstore import kernels; print(kernels.load().note)"], NUMBA_CACHE_DIR=cache)
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.nb*")} == files, "nothing was compiled again"
+
+
+@pytest.mark.slow
+def test_without_jit() -> None:
+    code = """
+from ccstore import kernels
+from ccstore.engine import Engine
+from ccstore.metrics import MetricSpec, MetricTable
+loaded = kernels.load()
+engine = Engine(default=MetricTable({"m": MetricSpec(10)}))
+engine.use_kernel(loaded.kernel)
+print([engine.ingest(b"m,hostname=h value=%d.5 %d\\n" % (t, t), cluster="c", now=2000).records[0].values.tolist() for t in (1000, 1010, 1020)])
+print(loaded.note)
+"""
+    out = _run(["-W", "error", "-c", code], NUMBA_DISABLE_JIT="1")
+    assert out.splitlines() == ["[[1000.5], [1010.5], [1020.5]]", "the ingest kernel is not compiled (NUMBA_DISABLE_JIT)"]
 
 
 def test_changing_tags_do_not_fill_memory(compiled: kernels.Kernel) -> None:

@@ -28,7 +28,6 @@ from .tiles import SHIFT, NoMemoryForTile, Tiles
 MAX_LINE = 64 * 1024
 MAX_ERRORS = 10
 MAX_UNKNOWN = 1000
-MAX_STRETCH = 512
 TEXTS_PER_SERIES = 4
 ASIDE = 8
 """Samples in a row off the middle of their bins after which a series continues with a new phase at a tile border (design S1)."""
@@ -164,25 +163,24 @@ class Intake:
 
     # ---- from tags to a slot
 
-    def place(self, m: Message, raw: bytes, cluster: str) -> Place:
+    def place(self, name: str, tags: Mapping[str, str], raw: bytes, cluster: str) -> Place:
         """Refused: no cluster, unknown metric there, no host, or a name that may not be kept."""
-        tags = m.head.tags
         cluster = tags.get("cluster", cluster)
         host = _host_name(tags, raw)
         if not cluster:
             raise Refused(Reason.CLUSTER, "no cluster: no such tag, and no default")
         table = self.table(cluster)
-        spec = table.get(m.head.name) if table is not None else None
+        spec = table.get(name) if table is not None else None
         if spec is None:
-            raise Refused(Reason.METRIC, metric=m.head.name, host=host)
+            raise Refused(Reason.METRIC, metric=name, host=host)
         if not host:
             raise Refused(Reason.HOST, "no tag hostname")
         if not path_element(cluster) or not path_element(host):
             raise Refused(Reason.NAME, f"cluster '{cluster[:80]}', host '{host[:80]}': not a possible name")
         levels = levels_of(tags)
-        if not all(level_name(name) for name in levels):
+        if not all(map(level_name, levels)):
             raise Refused(Reason.NAME, f"host {host}: type and id are longer than 255 bytes")
-        return Place(HostKey(cluster, host), levels, m.head.name, spec)
+        return Place(HostKey(cluster, host), levels, name, spec)
 
     def known_slot(self, place: Place) -> int | None:
         """The slot that is fed for a place, if its next sample needs no new generation."""
@@ -289,16 +287,14 @@ class _Batch:
     # ---- the kernel's part
 
     def run(self, kernel: kernels.Kernel) -> None:
-        """Kernel, and slow path for where it stops: longer and longer stretches while the kernel gets nowhere."""
+        """Kernel, and slow path for the lines before which it stops."""
         state, intake = self.state, self.intake
         state[kernels.SIZE] = len(self.body)
         state[kernels.NOW] = self.now
         state[kernels.OLDEST] = self.now - intake.limits.retention if intake.limits.retention else np.iinfo(np.int64).min
         state[kernels.DEFAULT] = default = intake.cluster_number(self.cluster)
         text = np.frombuffer(self.body, np.uint8)
-        stretch = 1
         while True:
-            before = int(state[kernels.OUT])
             keys, registry = intake.keys, intake.registry
             reason = kernel(
                 text,
@@ -315,12 +311,8 @@ class _Batch:
             )
             if reason == kernels.DONE:
                 return
-            if int(state[kernels.OUT]) - before >= stretch:
-                stretch = 1
-            if reason == kernels.UNKNOWN and self._learn(default):
-                continue
-            self._slow_lines(stretch)
-            stretch = min(2 * stretch, MAX_STRETCH)
+            if reason != kernels.UNKNOWN or not self._learn(default):
+                self.slow(1)
 
     def _learn(self, default: int) -> bool:
         """Enters the key before which the kernel stopped, when the series it means is there. Else its line is one for the slow path."""
@@ -328,15 +320,15 @@ class _Batch:
         key = self.body[int(state[kernels.POS]) : int(state[kernels.KEY_END])]
         if len(key) > MAX_LINE or not intake.knows(key.partition(b",")[0]):
             return False
-        (item,) = _decoded(key + b" value=0 0", 0)
-        if isinstance(item, LineError):
+        parsed = plain_key(key)
+        if parsed is None:
             return False
         try:
-            place = intake.place(item, key, self.cluster)
+            place = intake.place(*parsed, key, self.cluster)
         except Refused:
             return False
         slot = intake.known_slot(place)
-        if slot is None or place.host in intake.registry.closed or (not place.levels and "stype" in item.head.tags):
+        if slot is None or place.host in intake.registry.closed or (not place.levels and "stype" in parsed[1]):
             return False
         limit = max(TEXTS_PER_SERIES * intake.registry.series, MAX_UNKNOWN)
         if intake.keys.count >= limit:
@@ -346,11 +338,8 @@ class _Batch:
 
     # ---- the slow path
 
-    def slow(self, _: int) -> None:
-        while int(self.state[kernels.POS]) < len(self.body):
-            self._slow_lines(MAX_STRETCH)
-
-    def _slow_lines(self, count: int) -> None:
+    def slow(self, count: int) -> None:
+        """At most `count` lines."""
         state = self.state
         pos, line = int(state[kernels.POS]), int(state[kernels.LINE])
         for _ in range(count):
@@ -389,7 +378,7 @@ class _Batch:
         if isinstance(item, LineError):
             self._refuse(Refused(Reason.SYNTAX, error_text(item)), line + item.line - 1, item.column)
             return
-        place = self.intake.place(item, raw, self.cluster)
+        place = self.intake.place(item.head.name, item.head.tags, raw, self.cluster)
         if place.host in self.intake.registry.closed:
             self.answer.closed.add(place.host)
             self._rest.append(raw if raw.endswith(b"\n") else raw + b"\n")
@@ -472,6 +461,16 @@ def measurement(line: bytes) -> bytes:
     found = _NAME.match(line)
     name = found[0] if found else b""
     return re.sub(rb"\\([, ])", rb"\1", name) if b"\\" in name else name
+
+
+def plain_key(key: bytes) -> tuple[str, dict[str, str]] | None:
+    """Name and tags of a key without escapes and control bytes (the kernel knows no other); None: it is malformed."""
+    try:
+        name, *tags = key.decode().split(",")
+        pairs = dict(tag.split("=") for tag in tags)
+    except ValueError:
+        return None
+    return (name, pairs) if name and all(pairs) and all(pairs.values()) else None
 
 
 def _decoded(raw: bytes, now: int) -> Iterable[Message | LineError]:

@@ -45,10 +45,15 @@ class Keys:
         self.keys[index] = (hashed, self._used, len(text), slot, -1, default)
         self.count += 1
         self._used += len(text)
-        self._enter(np.array([index]))
+        place = (hashed ^ (hashed >> 15)) & (self.table.size - 1)
+        for _ in range(MAX_PROBES):
+            if not self.table[place]:
+                self.table[place] = index + 1
+                return
+            place = (place + 1) & (self.table.size - 1)
 
     def _enter(self, indices: NDArray[np.int64]) -> None:
-        """Each into the first free place on its way; a text that finds none within the kernel's probes stays with the slow path."""
+        """Many at once, as `add` does it for one: each into the first free place on its way; a text that finds none within the kernel's probes stays with the slow path."""
         hashed = self.keys["hash"][indices]
         mask = self.table.size - 1
         place = (hashed ^ (hashed >> 15)) & mask

@@ -60,8 +60,9 @@ def held(memory: Memory, found: Sequence[Series]) -> Held:
     pairs = [(i, slot) for i, series in enumerate(found) for slot in list(series.slots) if slot < memory.slots.size]
     entries = memory.slots[[slot for _, slot in pairs]]
     there = entries["first"] <= entries["last"]
-    numbers, owner = np.unique(np.array([i for i, _ in pairs], np.int64)[there], return_inverse=True)
-    return Held(entries[there], owner, numbers.size)
+    numbers = np.array([i for i, _ in pairs], np.int64)[there]
+    owner = np.cumsum(np.diff(numbers, prepend=numbers[:1]) > 0)
+    return Held(entries[there], owner, int(owner[-1]) + 1 if owner.size else 0)
 
 
 def read_one(memory: Memory, entries: NDArray[Any], from_: int, to: int) -> Span:
@@ -156,8 +157,11 @@ def _total(memory: Memory, found: Held, inside: NDArray[np.int64], grid: _Grid) 
     """Sum of the series inside; those with one generation on the grid's frequency are summed per group and first column."""
     total = np.zeros(grid.bins)
     generations = np.bincount(found.owner, minlength=found.series)
-    plain = (generations[found.owner] == 1) & (found.entries["frequency"] == grid.frequency) & np.isin(found.owner, inside)
-    for i in np.setdiff1d(inside, found.owner[plain]).tolist():
+    counted = np.zeros(found.series, bool)
+    counted[inside] = True
+    plain = (generations[found.owner] == 1) & (found.entries["frequency"] == grid.frequency) & counted[found.owner]
+    counted[found.owner[plain]] = False
+    for i in np.flatnonzero(counted).tolist():
         total += _on_grid(memory, found, i, grid)
     entries, column = found.entries[plain], grid.columns[found.owner[plain]]
     for group, first in sorted(set(zip(entries["group"].tolist(), column.tolist(), strict=True))):

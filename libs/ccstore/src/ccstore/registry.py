@@ -6,6 +6,7 @@ holds one keeps a valid array. Everything else is Python objects that only the w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -107,18 +108,19 @@ class Host:
 
 def path_element(name: str) -> bool:
     """Whether a cluster or host name may become a directory name (metric-store 2.6)."""
-    return (
-        bool(name)
-        and not name.startswith(".")
-        and ".." not in name
-        and not any(c in "/\\" or ord(c) < 32 or ord(c) == 127 for c in name)
-        and len(name.encode(errors="surrogatepass")) <= MAX_NAME
-    )
+    return _PATH_ELEMENT.match(name) is not None and ".." not in name and _short(name)
 
 
 def level_name(name: str) -> bool:
     """Whether a level or metric name may be kept; it is never part of a path."""
-    return bool(name) and len(name.encode(errors="surrogatepass")) <= MAX_NAME and "\0" not in name
+    return bool(name) and _short(name) and "\0" not in name
+
+
+_PATH_ELEMENT = re.compile(r"(?!\.)[^/\\\x00-\x1f\x7f]+\Z")
+
+
+def _short(name: str) -> bool:
+    return len(name if name.isascii() else name.encode(errors="surrogatepass")) <= MAX_NAME
 
 
 def _grown(array: NDArray[Any], blank: Callable[[NDArray[Any]], None]) -> NDArray[Any]:
