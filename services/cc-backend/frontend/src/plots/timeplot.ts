@@ -87,6 +87,11 @@ function pointerHooks(c: Curve, env: Env, o: Pick<TimePlotOptions, "start" | "en
   };
 }
 
+/** Plots share the pointer, not the drag: a zoom would otherwise be reported by each of them. */
+function shared(key: string): uPlot.Cursor.Sync {
+  return { key, setSeries: false, filters: { pub: (type) => type === "mousemove" || type === "mouseleave", sub: () => true } };
+}
+
 /** Time plot of a panel: axes, zones, zoom. */
 export function timePlot(host: HTMLElement, width: number, height: number, c: Curve, o: TimePlotOptions, env: Env): uPlot {
   const p = env.palette;
@@ -95,14 +100,13 @@ export function timePlot(host: HTMLElement, width: number, height: number, c: Cu
   const zones = o.zones && few && t != null;
   const base = yRange(t, c.top);
   let yWindow: [number, number] | null = null;
-  const last = c.x.at(-1) ?? 0;
   // A node plot reaches to "now" even where the last sample is a step older; a job plot ends with its data.
-  const whole: Window = { min: 0, max: Math.max(last, c.timestep, o.mode === "job" ? 0 : o.end - o.start) };
+  const whole: Window = { min: 0, max: Math.max(c.x.at(-1) ?? 0, c.timestep, o.mode === "job" ? 0 : o.end - o.start) };
   const pointer = pointerHooks(c, env, o);
   return new uPlot({
     width, height, padding: [8, 12, 0, 0], legend: { show: false }, pxAlign: 0,
     cursor: {
-      sync: { key: o.sync, setSeries: false }, points: { size: 5, width: 1 }, focus: { prox: 24 }, drag: { x: true, y: false, uni: 20 },
+      sync: shared(o.sync), points: { size: 5, width: 1 }, focus: { prox: 24 }, drag: { x: true, y: false, uni: 20 },
       bind: {
         // With shift the box zooms both axes.
         mousedown: (u, _t, handler) => (e) => { if (u.cursor.drag) u.cursor.drag.y = e.shiftKey; handler(e); return null; },
@@ -110,13 +114,12 @@ export function timePlot(host: HTMLElement, width: number, height: number, c: Cu
       },
     },
     focus: { alpha: c.lines.length > 1 && c.kind === "lines" ? 0.3 : 1 },
-    scales: { x: { time: false, range: (_u, min, max) => (max > min && !(min === 0 && max === last) ? [min, max] : [whole.min, whole.max]) }, y: { range: () => yWindow ?? base } },
+    scales: { x: { time: false, min: (o.window ?? whole).min, max: (o.window ?? whole).max }, y: { range: () => yWindow ?? base } },
     axes: [timeAxis(env, o, false), { ...axisLook(p), size: 38, gap: 4, space: 34, values: (_u, s) => s.map((v) => num(v)) }],
     series: [{}, ...lineSeries(c, p, env.lineWidth)],
     bands: c.kind === "statistics" ? [{ series: [3, 1], fill: p.col("stat-band") }] : [],
     hooks: {
       ...pointer,
-      ready: [...(pointer.ready ?? []), (u) => { if (o.window) u.setScale("x", o.window); }],
       setSelect: [(u) => {
         if (u.select.width < 4) return;
         const w = { min: u.posToVal(u.select.left, "x"), max: u.posToVal(u.select.left + u.select.width, "x") };
@@ -143,7 +146,7 @@ export function sparkPlot(host: HTMLElement, width: number, height: number, c: C
   const base = yRange(c.thresholds, c.top);
   return new uPlot({
     width, height, padding: tall ? [6, 8, 0, 0] : [3, 3, 2, 3], legend: { show: false }, pxAlign: 0,
-    cursor: { sync: { key: o.sync, setSeries: false }, points: { size: 4, width: 1 }, drag: { x: false, y: false } },
+    cursor: { sync: shared(o.sync), points: { size: 4, width: 1 }, drag: { x: false, y: false } },
     scales: { x: { time: false }, y: { range: () => base } },
     axes,
     series: [{}, ...lineSeries(c, p, Math.min(1.25, env.lineWidth)).map((s) => ({ ...s, ...(c.lines.length === 1 && { fill: p.col("stat-band") }) }))],
