@@ -30,7 +30,8 @@ export function createJobList(app: App) {
     for (let i = 0; i < jobs.length; i += MOST_IDS) {
       const ids = jobs.slice(i, i + MOST_IDS).map((j) => j.id);
       try {
-        rows = new Map([...rows, ...(await rowMetrics(app.ask, ids, q.metrics, q.points, signal))]);
+        const found = await rowMetrics(app.ask, ids, q.metrics, q.points, signal);
+        rows = new Map([...rows, ...found]);
       } catch (e) {
         if (aborted(e)) return;
         const failed: RowMetrics = { metrics: [], error: errorOf(e).message };
