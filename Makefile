@@ -90,7 +90,7 @@ bench: install .build/tools .build/warm ## speed, as a table with ratios
 	@$(PY) -m tests.bench
 
 docs: install .build/tools ## generate the reference pages
-	@$(PY) -m cctest.reference docs/reference
+	@$(PY) -m cctest.reference docs/reference/configuration
 
 dist: install ## wheels of all packages in dist/
 	@$(PY) -m pip install -q -c constraints.txt build

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import socket
 import subprocess
 from pathlib import Path
@@ -14,7 +13,7 @@ SUBJECT = "demo.metrics"
 INTERVAL = 5
 # user, roles, what they are for; the password of each is its name
 LOGINS = (
-    ("admin", "admin,api", "sees and administers everything"),
+    ("demo", "admin,api", "sees and administers everything"),
     ("support", "support", "sees all jobs and nodes"),
     ("leader", "manager", "sees the jobs of the project demo"),
     ("alice", "user", "sees her own jobs"),
@@ -79,6 +78,11 @@ def make(site: Site) -> None:
 
 
 def _backend(site: Site) -> None:
+    site.backend.mkdir(exist_ok=True)
+    if not (site.backend / ".env").exists():
+        _call(site, "cc-backend", "-init", cwd=site.backend)
+        for user, roles, _ in LOGINS:
+            _call(site, "cc-backend", "-add-user", f"{user}:{roles}:{user}", cwd=site.backend)
     subcluster = json.loads(_call(site, "cc-metric-collector", "-topology"))
     subcluster |= {"name": "main", "nodes": host_name()}
     archive = site.backend / "var" / "job-archive"
@@ -107,22 +111,13 @@ def _backend(site: Site) -> None:
             },
         },
     )
-    if not (site.backend / ".env").exists():
-        keys = dict(line.split("=", 1) for line in _call(site, "gen-keypair").splitlines() if "=" in line)
-        text = "".join(f"{k}={v.strip().strip(chr(34))}\n" for k, v in keys.items()) + f"SESSION_KEY={secrets.token_hex(32)}\n"
-        (site.backend / ".env").write_text(text)
-        (site.backend / ".env").chmod(0o600)
-    if not (site.backend / "var" / "job.db").exists():
-        _call(site, "cc-backend", "-migrate-db", cwd=site.backend)
-        for user, roles, _ in LOGINS:
-            _call(site, "cc-backend", "-add-user", f"{user}:{roles}:{user}", cwd=site.backend)
 
 
 def _token(site: Site) -> str:
     path = site.root / "token"
     if not path.exists():
         path.touch(0o600)
-        path.write_text(_call(site, "cc-backend", "-jwt", "admin", cwd=site.backend).strip().split()[-1])
+        path.write_text(_call(site, "cc-backend", "-jwt", "demo", cwd=site.backend).strip().split()[-1])
     return path.read_text().strip()
 
 

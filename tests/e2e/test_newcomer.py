@@ -61,12 +61,12 @@ def login(page: Any, demo: Demo, user: str) -> None:
 
 
 def look(browser: Any, demo: Demo, path: str, name: str, *, plots: int) -> str:
-    """Open a page as admin, wait for its plots, keep a picture; the page's text. Errors of the page's scripts fail the test."""
+    """Open a page as administrator, wait for its plots, keep a picture; the page's text. Errors of the page's scripts fail the test."""
     page = browser.new_page(viewport={"width": 1400, "height": 1000})
     complaints: list[str] = []
     page.on("pageerror", lambda e: complaints.append(str(e)))
     page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
-    login(page, demo, "admin")
+    login(page, demo, "demo")
     page.goto(demo.url + path)
     try:
         wait_until(lambda: drawn(page) >= plots, f"{plots} plots on {path}", 20, every=0.3)
