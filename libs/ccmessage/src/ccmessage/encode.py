@@ -120,17 +120,23 @@ class Encoder:
     def _prefix(self, head: Head) -> str:
         """Measurement and tags with the blank behind them; "" when the name cannot be written."""
         name = _escaped(head.name, _IN_NAME)
-        if not name or name.startswith("#"):  # a line that begins with # is a comment
+        if _blank(name) or name.startswith("#"):  # a line that begins with # is a comment
             return ""
         tags = {key: _escaped(value, _IN_KEY) for name, value in head.tags.items() if (key := self._key(name))}
         return "".join([name, *(f",{key}={value}" for key, value in sorted(tags.items()) if value), " "])
 
     def _key(self, key: str) -> str:
-        return _escaped(key if self._keys is None else self._keys(key), _IN_KEY)
+        text = _escaped(key if self._keys is None else self._keys(key), _IN_KEY)
+        return "" if _blank(text) else text
 
     def _fields(self, fields: Mapping[str, FieldValue]) -> str:
         texts = {key: _value(value) for name, value in fields.items() if (key := self._key(name))}
         return ",".join(f"{key}={value}" for key, value in sorted(texts.items()))
+
+
+def _blank(escaped: str) -> bool:
+    """Names and keys that the decoder takes for empty."""
+    return not escaped.replace("\\ ", "").strip()
 
 
 def _escaped(text: str, special: re.Pattern[str]) -> str:

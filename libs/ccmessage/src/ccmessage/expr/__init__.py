@@ -52,12 +52,15 @@ def compile_expression(
     try:
         tree = parse(prepared(text, dialect), dialect)
         checked = check(tree, env_types, table, dialect)
-        if wants != ANY and checked.result not in (ANY, wants):
+        fits = ("int", "float", "number") if wants == "number" else (wants,)
+        if wants != ANY and checked.result not in (ANY, *fits):
             raise SyntaxProblem(tree.at, f"a value of kind {wants} is needed, this is of kind {checked.result}")
         compiler = Compiler(table, gval=not dialect.words, missing_is_nil=dialect.name == "aggregate")
         run = compiler.node(tree)
     except SyntaxProblem as problem:
         return [RuleError("", f"{problem.text}, at position {problem.at + 1} of {_shown(text)}", "mend the expression")]
+    except RecursionError:
+        return [RuleError("", f"the expression is nested too deeply: {_shown(text)}", "mend the expression")]
     return Expression(text, run, checked, compiler.makes_lists)
 
 

@@ -13,6 +13,7 @@ from .tree import Binary, Call, Choice, Index, Let, ListOf, Literal, MapOf, Memb
 MAX_TEXT = 50_000
 MAX_TOKENS = 10_000
 MAX_DEPTH = 60
+MAX_CHAIN = 100
 PREDICATES = frozenset(
     "all any none one filter map find findIndex findLast findLastIndex count groupBy sortBy reduce sum".split()  # noqa: SIM905
 )
@@ -102,8 +103,12 @@ class _Parser:
             if self.is_word("if"):
                 return self.if_else()
             left = self.unary()
+            operators = 0
             while (found := self.operator()) is not None and self.dialect.binary[found[0]] >= lowest:
-                left = self.binary(left, *found)
+                operators += 1
+                if operators > MAX_CHAIN:
+                    raise SyntaxProblem(self.token.at, f"more than {MAX_CHAIN} operators in a row; use parentheses")
+                left = self.junction(left, found[0]) if found[0] in ("and", "or") else self.binary(left, *found)
             if lowest <= self.dialect.ternary and self.is_op("?"):
                 at = self.take().at
                 yes = self.expression(0)
@@ -124,6 +129,17 @@ class _Parser:
         if self.is_word("not") and after.kind == "name" and after.value in NEGATABLE:
             return str(after.value), True
         return None
+
+    def junction(self, left: Node, op: str) -> Node:
+        """`a or b or c …` as a balanced tree: lists of names may be long, and evaluation goes from left to right all the same."""
+        at, terms = self.token.at, [left]
+        while (found := self.operator()) is not None and found[0] == op:
+            self.take()
+            terms.append(self.expression(self.dialect.binary[op] + 1))
+        while len(terms) > 1:
+            pairs = [Binary(at, op, *terms[i : i + 2]) if i + 1 < len(terms) else terms[i] for i in range(0, len(terms), 2)]
+            terms = list(pairs)
+        return terms[0]
 
     def binary(self, left: Node, op: str, negated: bool) -> Node:
         at = self.take().at
