@@ -132,6 +132,8 @@ def test_layout_of_old_releases(write):
         ({"receivers": {"a": {"type": "nats"}}}, "subject"),
         ({"router": {"process_messages": {"drop_messages_if": ["nam == 'x'"]}}}, "nam"),
         ({"router": {"process_messages": {"drop_messages_if": ["match('temp', name)"]}}}, "match"),
+        ({"router": {"interval_aggregates": [{"name": "a", "if": "1 +", "function": "sum(values)"}]}}, "interval_aggregates[0].if"),
+        ({"router": {"interval_aggregates": [{"name": "a", "function": "sum(values)"}]}}, "if"),
         ({"sinks": {"a": {"type": "stdout", "process_messages": {"drop_messages_if": ["1 +"]}}}}, "drop_messages_if"),
     ],
 )
@@ -151,6 +153,7 @@ def test_all_mistakes_at_once(write):
     [
         ({"odd": 1}, "odd"),
         ({"main": {"interval": "10s", "intervall": "1s"}}, "intervall"),
+        ({"router": {"num_cache_intervals": 0, "interval_aggregates": [{"name": "a", "if": "true", "function": "x"}]}}, "not computed: a"),
         ({"router": {"max_forward": 1}}, "2 is taken"),
         ({"router": {"hostname_tag": "node17"}}, "hostname"),
         ({"router": {"manipulate_messages": []}}, "manipulate_messages"),

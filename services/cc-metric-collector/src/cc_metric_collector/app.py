@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from ccdaemon.app import Application, Phase
@@ -21,7 +21,7 @@ from ccdaemon.config.types import Problem
 from ccdaemon.errors import ConfigErrors, DaemonError, OperatorError
 from ccdaemon.ledger import Registry
 from ccdaemon.log import Log
-from ccmessage.processor import Processor, RuleErrors
+from ccmessage.processor import Failure, Processor, RuleErrors
 
 from .base import Context, Receiver
 from .commands import run_command
@@ -32,7 +32,10 @@ from .router import Router, local_hostname, router_notes, router_options
 from .sinks.runner import SinkRunner
 from .sinks.setup import make_runner
 from .ticker import SECOND, ticks
-from .topology import read_topology
+from .topology import NodeTopology, read_topology
+
+if TYPE_CHECKING:
+    from .aggregates import Aggregate, IntervalCache
 
 BASE_READING = 1.0  # seconds that counters get before the only round of `-once`
 
@@ -65,8 +68,9 @@ class Rounds:
 
     name = "collectors"
 
-    def __init__(self, manager: Manager, main: MainConfig, log: Log, done: Callable[[], None] | None) -> None:
+    def __init__(self, manager: Manager, router: Router, main: MainConfig, log: Log, done: Callable[[], None] | None) -> None:
         self._manager = manager
+        self._router = router
         self._interval_ns = round(main.interval * SECOND)
         self._offset_ns = round(main.phase_offset * SECOND)
         self._done = done
@@ -80,12 +84,16 @@ class Rounds:
 
     async def _run(self) -> None:
         async for tick in ticks(self._interval_ns, self._offset_ns, wall_ns=time.time_ns, sleep=asyncio.sleep):
+            self._router.tick(tick)
             await self._manager.round(tick)
 
     async def _once(self, done: Callable[[], None]) -> None:
         """Give counters a first difference, then one round."""
         await asyncio.sleep(min(BASE_READING, self._interval_ns / SECOND))
-        await self._manager.round(time.time_ns())
+        tick = time.time_ns()
+        self._router.tick(tick)
+        await self._manager.round(tick)
+        self._router.tick(tick)  # there is no next round: the aggregates of this one
         done()
 
     async def stop(self, deadline: float) -> None:
@@ -137,10 +145,11 @@ def check(settings: Settings) -> list[Problem]:
     problems = list(settings.warnings) + router_notes(settings.router)
     for kind in ("collectors", "sinks", "receivers"):
         problems += choose(kind, getattr(settings, kind))[1]
-    try:
-        compile_router(settings, "localhost")
-    except ConfigErrors as errors:
-        problems += errors.problems
+    for compiled in (lambda: compile_router(settings, "localhost"), lambda: compile_cache_rules(settings)):
+        try:
+            compiled()
+        except ConfigErrors as errors:
+            problems += errors.problems
     return problems
 
 
@@ -153,15 +162,39 @@ def compile_router(settings: Settings, hostname: str) -> Processor:
         raise ConfigErrors([Problem(f"router.process_messages.{e.path}", None, e.text, e.remedy) for e in errors.errors]) from None
 
 
+def compile_cache_rules(settings: Settings) -> list[Aggregate]:
+    """The interval aggregates, none where the cache is off. ConfigErrors with every bad expression."""
+    if not settings.router.num_cache_intervals or not settings.router.interval_aggregates:
+        return []
+    from .aggregates import compile_aggregates  # few use it
+
+    aggregates, errors = compile_aggregates(settings.router.interval_aggregates)
+    if errors:
+        raise ConfigErrors([Problem(f"router.interval_aggregates{e.path}", None, e.text, e.remedy) for e in errors])
+    return aggregates
+
+
+def make_cache(aggregates: Sequence[Aggregate], topology: NodeTopology, hostname: str, log: Log) -> IntervalCache | None:
+    if not aggregates:
+        return None
+    from .aggregates import IntervalCache
+
+    return IntervalCache(aggregates, topology, hostname, log)
+
+
 def assemble(settings: Settings, log: Log, registry: Registry, *, root: Path, now_ns: Callable[[], int] = time.time_ns) -> Assembled:
     """Make everything, open nothing. ConfigErrors, OperatorError for what the collector cannot run with."""
     for warning in settings.warnings + router_notes(settings.router):
         log.warning("config", problem=str(warning))
     chosen = {kind: usable(kind, settings, log) for kind in ("collectors", "sinks", "receivers")}
     hostname = local_hostname(settings.router)
+    topology = read_topology(root)
+    cache = make_cache(compile_cache_rules(settings), topology, hostname, log)
+    processor = compile_router(settings, hostname)
+    processor.on_failure = partial(rule_failed, log, "router")
     runners = make_runners(chosen["sinks"], settings.main, log, registry)
     router = Router(
-        compile_router(settings, hostname),
+        processor,
         runners,
         stamp=settings.router.interval_timestamp is not False,
         stamp_received=settings.router.interval_timestamp is True,
@@ -169,12 +202,13 @@ def assemble(settings: Settings, log: Log, registry: Registry, *, root: Path, no
         ledger=registry.ledger("router"),
         log=log,
         for_store=any(runner.spooled for runner in runners),
+        cache=cache,
     )
     context = Context(
         hostname=hostname,
         interval=settings.main.interval,
         root=root,
-        topology=read_topology(root),
+        topology=topology,
         run=run_command,
         log=log,
         monotonic=time.monotonic,
@@ -191,6 +225,11 @@ def assemble(settings: Settings, log: Log, registry: Registry, *, root: Path, no
     receivers = {c.name: receiver for c in chosen["receivers"] if (receiver := made(c, log, c.name, log)) is not None}
     watch(manager, registry)
     return Assembled(Sinks(runners, log), Receivers(receivers, router, log), manager, router)
+
+
+def rule_failed(log: Log, place: str, failure: Failure) -> None:
+    """Said once per rule: it did not apply, the message passed on."""
+    log.warning("rule.failed", place=place, rule=failure.rule, condition=failure.condition, error=failure.error, message=failure.message)
 
 
 def usable(kind: str, settings: Settings, log: Log) -> list[Chosen]:
@@ -249,6 +288,6 @@ def serve(settings: Settings, log: Log, *, root: Path, once: bool) -> int:
 
         app.add(metrics_part(app, settings.main.metrics_address, registry, log), Phase.INTAKE)
     app.add(parts.sinks, Phase.LINK)
-    app.add(Rounds(parts.manager, settings.main, log, app.stop if once else None), Phase.WORK)
+    app.add(Rounds(parts.manager, parts.router, settings.main, log, app.stop if once else None), Phase.WORK)
     app.add(parts.receivers, Phase.INTAKE)
     return app.run()

@@ -45,6 +45,16 @@ class TagRule(msgspec.Struct):
     condition: str = msgspec.field(default="*", name="if")
 
 
+class AggregateConfig(msgspec.Struct):
+    """One of `interval_aggregates`."""
+
+    name: Annotated[str, Meta(description="Name of the new metric.", min_length=1)]
+    condition: Annotated[str, Meta(description="Selects messages.")] = msgspec.field(name="if")
+    function: Annotated[str, Meta(description="Computes the value.")]
+    tags: Annotated[dict[str, str], Meta(description="Tags of the new message; `<copy>` takes them from the matches.")] = {}
+    meta: Annotated[dict[str, str], Meta(description="Meta data of the new message; `<copy>` likewise.")] = {}
+
+
 class RouterConfig(msgspec.Struct):
     process_messages: Annotated[ProcessorOptions | None, Meta(description="Message processor of everything that passes.")] = None
     interval_timestamp: Annotated[
@@ -55,6 +65,7 @@ class RouterConfig(msgspec.Struct):
     hostname: Annotated[str, Meta(description="Host name to use instead of the system's.")] = ""
     max_forward: Annotated[int, Meta(description="Accepted, at least 2; messages are handed over as whole lists.")] = 50
     num_cache_intervals: Annotated[int, Meta(description="Intervals kept for interval aggregates; 0 switches them off.", ge=0)] = 1
+    interval_aggregates: Annotated[list[AggregateConfig], Meta(description="Metrics computed from those of an interval.")] = []
     add_tags: Annotated[list[TagRule], Meta(description="Deprecated: add_tags_if.")] = []
     delete_tags: Annotated[list[TagRule], Meta(description="Deprecated: delete_tags_if.", extra={"aliases": ("del_tags",)})] = []
     drop_metrics: Annotated[list[str], Meta(description="Deprecated: drop_messages.")] = []

@@ -4,6 +4,7 @@
 |---|---|---|---|
 | collectors | with the tick of their round (`interval_timestamp`) | yes | all |
 | receivers | only when `interval_timestamp: true` is written | yes | all |
+| aggregates | they carry the tick | yes | all |
 
 A message that lacks the tag `hostname_tag` gets this node's name, whatever the stage order is.
 """
@@ -34,6 +35,13 @@ class Takes(Protocol):
     def put(self, ms: Sequence[Message]) -> None: ...
 
 
+class Keeps(Protocol):
+    """The interval cache, as the router sees it."""
+
+    def remember(self, ms: Sequence[Message]) -> None: ...
+    def finish(self, tick_ns: int) -> list[Message]: ...
+
+
 class Router:
     """All methods on the loop. `for_store`: some sink pushes to a peer, so series that would fall together are worth a warning."""
 
@@ -48,6 +56,7 @@ class Router:
         ledger: Ledger,
         log: Log,
         for_store: bool = True,
+        cache: Keeps | None = None,
     ) -> None:
         self._processor = processor
         self._sinks = sinks
@@ -58,14 +67,20 @@ class Router:
         self._ledger = ledger
         self._log = log
         self._parts: dict[str, str] | None = {} if for_store else None  # metric → what told its first series apart
+        self._cache = cache
         self._open = True
+
+    def tick(self, tick_ns: int) -> None:
+        """A round begins: the interval before it is finished, its aggregates go out."""
+        self._last_tick = tick_ns
+        if self._cache is not None:
+            self._give(self._process(self._cache.finish(tick_ns), self._cache))
 
     def collected(self, ms: Sequence[Message], tick_ns: int) -> None:
         """Messages of a collector, of the round that began at `tick_ns`."""
-        self._last_tick = tick_ns
         if self._stamp:
             ms = [m._replace(time_ns=tick_ns) for m in ms]
-        out = self._process(ms)
+        out = self._process(ms, self._cache)
         if self._parts is not None:
             self._watch_parts(out, self._parts)
         self._give(out)
@@ -84,15 +99,20 @@ class Router:
         """Nothing more is received; what collectors still bring is taken."""
         self._open = False
 
-    def _process(self, ms: Sequence[Message]) -> list[Message]:
+    def _process(self, ms: Sequence[Message], cache: Keeps | None = None) -> list[Message]:
+        """Through the rules; the cache also gets what they dropped, as it was then."""
         self._ledger.took(len(ms))
-        out = []
+        out, dropped = [], []
         for message in ms:
             processed = self._processor.apply(message)
             if isinstance(processed, Dropped):
-                self._ledger.refused("dropped by a rule", 1)
+                dropped.append(processed.message)
             else:
                 out.append(processed)
+        if dropped:
+            self._ledger.refused("dropped by a rule", len(dropped))
+        if cache is not None:
+            cache.remember([*out, *dropped])
         return out
 
     def _give(self, ms: list[Message]) -> None:
@@ -157,4 +177,8 @@ def router_notes(config: RouterConfig) -> list[Problem]:
         )
     if config.max_forward < 2:
         notes.append(Problem("router.max_forward", None, f"{config.max_forward} is too small, 2 is taken", "leave it out", fatal=False))
+    if config.interval_aggregates and not config.num_cache_intervals:
+        names = ", ".join(a.name for a in config.interval_aggregates)
+        text = f"num_cache_intervals is 0, so these are not computed: {names}"
+        notes.append(Problem("router.interval_aggregates", None, text, "set num_cache_intervals to 1", fatal=False))
     return notes
