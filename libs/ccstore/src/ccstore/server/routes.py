@@ -15,6 +15,7 @@ from aiohttp import web
 from ccdaemon.errors import PeerError
 from ccschema.api import BodyError, decode_free, decode_health, decode_query, selector_candidates
 
+from ..describe import NotFound
 from .answers import health_answer, query_answer
 from .store import Store, WriteAnswer
 
@@ -162,16 +163,16 @@ async def _free(store: Store, request: web.Request) -> web.StreamResponse:
 
 
 async def _debug(store: Store, request: web.Request) -> web.StreamResponse:
-    missing = KeyError("not found")
+    missing: NotFound | None = None
     for selector in selector_candidates(request.query.get("selector")):
         pieces = store.describe(selector)
         try:
             first = await anext(pieces, b"")
-        except KeyError as e:
-            missing = e if missing.args == ("not found",) else missing
+        except NotFound as e:
+            missing = missing or e
             continue
         return await _send(request, _with(first, pieces), "application/json")
-    return json_error(400, str(missing.args[0]))
+    return json_error(400, str(missing))
 
 
 async def _with(first: bytes, others: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -210,8 +211,14 @@ async def read_body(request: web.Request, limit: int) -> bytes:
             raise
         raise Incomplete(str(e)) from e
     body = b"".join(pieces)
-    # aiohttp unpacks bodies itself unless told otherwise; a gzip magic tells whether it did.
-    return _unpack(body, limit) if packed and body[:2] == b"\x1f\x8b" else body
+    if not packed:
+        return body
+    if body[:2] == b"\x1f\x8b":
+        return _unpack(body, limit)
+    # aiohttp has unpacked it, and does not notice a stream that ends early: only a last line that is whole can be trusted.
+    if body and not body.endswith(b"\n"):
+        raise Incomplete("a packed body must end with a newline")
+    return body
 
 
 def _unpack(body: bytes, limit: int) -> bytes:

@@ -245,7 +245,7 @@ class Store:
         return await self._readers.run(read)
 
     async def describe(self, selector: Sequence[str]) -> AsyncIterator[bytes]:
-        """The debug dump in pieces. KeyError: nothing there."""
+        """The debug dump in pieces. NotFound: nothing there."""
         loop = asyncio.get_running_loop()
         pieces: asyncio.Queue[bytes | BaseException | None] = asyncio.Queue(4)
 
@@ -258,7 +258,7 @@ class Store:
                     for piece in _gathered(reader.describe(selector)):
                         put(piece)
                 put(None)
-            except KeyError as e:
+            except Exception as e:
                 put(e)
 
         job = self._readers.submit(read)
