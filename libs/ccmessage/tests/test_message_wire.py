@@ -221,6 +221,27 @@ def test_line_like_texts_are_decoded_without_an_exception(text):
             assert lines(encode(item)) == [item] or item.head.name.startswith("#") or _lossy(item)
 
 
+_PLAIN = st.text(alphabet="ab=1-.:#", min_size=1, max_size=4)
+
+
+@given(
+    _PLAIN,
+    st.lists(st.tuples(_PLAIN, _PLAIN), max_size=2),
+    st.from_regex(r"-?[0-9]{1,20}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?", fullmatch=True),
+    st.integers(0, 10**20),
+    st.sampled_from(Precision),
+)
+def test_the_short_way_of_usual_lines_gives_what_the_long_way_gives(name, tags, value, time, precision):
+    line = "".join([name, *(f",{k}={v}" for k, v in tags), f" value={value}"])
+    (short,), (long,) = (
+        list(decode(f"{line}{blank}{time}\n".encode(), precision=precision, default_ns=None)) or [None] for blank in (" ", "  ")
+    )
+    if isinstance(long, LineError):
+        assert isinstance(short, LineError) and short.text == long.text
+    else:
+        assert short == long
+
+
 # ---- encoder
 
 

@@ -36,6 +36,11 @@ class _Bad(Exception):
 _MEASUREMENT = re.compile(rb"(?:\\[, ]|[^, \x00-\x1f\x7f])++")
 _KEY = re.compile(rb"(?:\\[,= ]|[^,= \x00-\x1f\x7f])++")
 _STRING = re.compile(rb'"((?:\\.|[^"\\])*+)"', re.DOTALL)
+# The usual line, told by one match: plain ASCII without escapes, one float `value`, a timestamp. All others go through `_message`.
+_USUAL = re.compile(
+    rb"(?!#)([^\x00-\x20,\\\x7f-\xff]++(?:,[^\x00-\x20,=\\\x7f-\xff]++=[^\x00-\x20,=\\\x7f-\xff]++)*+)"
+    rb" value=(-?[0-9]{1,30}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,2})?) ([0-9]{1,18})\n"
+)
 _TOKEN = re.compile(rb"[^, \r\n]*+")
 _TIME = re.compile(rb"(-?[0-9]+) *+(?=\r\n|\n|\r\Z|\Z)")
 _LINE_END = re.compile(rb"\r\n|\n|\r\Z|\Z")
@@ -63,7 +68,7 @@ def decode(body: bytes, *, precision: Precision | str, default_ns: int | None) -
 class _Decoder:
     def __init__(self, body: bytes, precision: Precision, default_ns: int | None) -> None:
         self.body = body
-        self.precision = precision
+        self.unit = 0 if precision is Precision.AUTO else precision.ns  # 0: by magnitude
         self.default_ns = default_ns if default_ns is None else default_ns - default_ns % precision.ns
         self.line, self.line_start = 1, 0  # of the last position that was asked for
 
@@ -75,6 +80,12 @@ class _Decoder:
                 at += 1
                 continue
             start = at
+            usual = _USUAL.match(body, at)
+            if usual is not None and (time_ns := self._scaled(int(usual[3]))) is not None:
+                name, *pairs = usual[1].decode().split(",")
+                yield Message(head(name, dict(pair.split("=") for pair in pairs)), {"value": float(usual[2])}, time_ns)
+                at = usual.end()
+                continue
             try:
                 if byte == 35:
                     at = self._comment(at)
@@ -222,13 +233,16 @@ class _Decoder:
         at_end = self._line_end(found.end(), "")
         digits = found.group(1)
         value = int(digits) if len(digits) <= 20 else U64_MAX
-        if self.precision is Precision.AUTO:
-            unit = next((unit for limit, unit in _MAGNITUDES if abs(value) <= limit), None)
-        else:
-            unit = self.precision.ns
-        if unit is None or not I64_MIN <= value * unit <= I64_MAX:
+        time_ns = self._scaled(value)
+        if time_ns is None:
             raise _Bad(at, "line-protocol timestamp value out of range")
-        return value * unit, at_end
+        return time_ns, at_end
+
+    def _scaled(self, value: int) -> int | None:
+        """Nanoseconds; None: beyond 64 bits."""
+        unit = self.unit or next((unit for limit, unit in _MAGNITUDES if abs(value) <= limit), I64_MAX)
+        time_ns = value * unit
+        return time_ns if I64_MIN <= time_ns <= I64_MAX else None
 
     def _no_time(self, at: int, start: int) -> tuple[int, int]:
         """The line ends here, or what stands here is no timestamp."""
