@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import gzip
 import socket
 import ssl
@@ -139,6 +140,34 @@ async def test_stop_cuts_what_is_past_the_deadline(serve, client):
     await asyncio.wait_for(listener.stop(0.6), 3)
     with pytest.raises(PeerError):
         await running
+
+
+async def test_a_request_head_that_never_ends_loses_its_connection(log):
+    async def slow_body(request):
+        return web.Response(text=str(len(await request.read())))
+
+    app = web.Application()
+    app.router.add_post("/", slow_body)
+    (sock,) = Application("t", log=log).bind([Address("127.0.0.1", 0)])
+    port = sock.getsockname()[1]
+    listener = Listener(sock, app, log=log, header_timeout=0.3)
+    await listener.start()
+    mute = await asyncio.open_connection("127.0.0.1", port)
+    drip = await asyncio.open_connection("127.0.0.1", port)
+    body = await asyncio.open_connection("127.0.0.1", port)
+    body[1].write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
+    drip[1].write(b"POST / HTTP/1.1\r\n")
+    for i in range(10):
+        await asyncio.sleep(0.1)
+        body[1].write(b"x")
+        drip[1].write(b"A%d: b\r\n" % i)
+    assert await asyncio.wait_for(mute[0].read(), 1) == b""
+    with contextlib.suppress(ConnectionError):
+        assert await asyncio.wait_for(drip[0].read(), 1) == b""
+    assert (await body[0].readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")  # a slow body is fine
+    for _, writer in (mute, drip, body):
+        writer.close()
+    await listener.stop(1)
 
 
 async def test_tls_verifies_and_takes_a_renewed_certificate(serve, client, certificates):

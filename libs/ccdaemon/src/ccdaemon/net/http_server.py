@@ -14,6 +14,7 @@ from aiohttp.typedefs import Handler, Middleware
 from ..log import DEBUG, Log
 
 _KEEPALIVE = 75.0
+_HEADER = 20.0
 _MAX_HEADER = 16 << 10  # a token with many projects is long
 
 
@@ -22,12 +23,15 @@ class Listener:
 
     Put into `app` as its outermost middleware: 503 while stopping, 500 without details for an error that nobody expected (its
     traceback goes to the log), one debug event per request (path without query: queries may carry tokens). The body limit is
-    `client_max_size` of `app`.
+    `client_max_size` of `app`. A connection whose request head is not complete `header_timeout` seconds after it opened (or after the
+    keep-alive time) is closed; bodies may take as long as they need.
     """
 
     name: str
 
-    def __init__(self, sock: socket.socket, app: web.Application, *, tls: ssl.SSLContext | None = None, log: Log) -> None:
+    def __init__(
+        self, sock: socket.socket, app: web.Application, *, tls: ssl.SSLContext | None = None, log: Log, header_timeout: float = _HEADER
+    ) -> None:
         host, port, *_ = sock.getsockname()
         self.name = f"listener {host}:{port}"
         self.running = 0
@@ -47,11 +51,16 @@ class Listener:
         self._sock = sock
         self._tls = tls
         self._site: web.SockSite | None = None
+        self._header_timeout = header_timeout
+        self._busy: dict[object, int] = {}  # connection → requests in handlers
+        self._quiet_since: dict[object, float] = {}
+        self._sweeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         await self._runner.setup()
         self._site = web.SockSite(self._runner, self._sock, ssl_context=self._tls, backlog=1024)
         await self._site.start()
+        self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
         self._log.info("listening", address=self.name.removeprefix("listener "), tls=self._tls is not None)
 
     async def stop(self, deadline: float) -> None:
@@ -69,6 +78,8 @@ class Listener:
                 await asyncio.wait_for(self._idle.wait(), max(0.0, deadline - 0.5))
         if self.running:
             self._log.warning("requests.cut", running=self.running)
+        if self._sweeper is not None:
+            self._sweeper.cancel()
         await self._runner.cleanup()
 
     def _middleware(self) -> Middleware:
@@ -77,11 +88,15 @@ class Listener:
             if self._closing:
                 return web.Response(status=503, text="shutting down\n", headers={"Connection": "close", "Retry-After": "5"})
             self.running += 1
+            connection = request.protocol
+            self._busy[connection] = self._busy.get(connection, 0) + 1
             began = time.monotonic()
             try:
                 response = await self._answer(request, handler)
             finally:
                 self.running -= 1
+                self._busy[connection] = self._busy.get(connection, 1) - 1
+                self._quiet_since[connection] = time.monotonic() + _KEEPALIVE
                 if not self.running:
                     self._idle.set()
             if self._log.shows(DEBUG):
@@ -90,6 +105,20 @@ class Listener:
             return response
 
         return outermost
+
+    async def _sweep(self) -> None:
+        """Close connections that send no complete request head: aiohttp itself waits for the first one without limit."""
+        while True:
+            await asyncio.sleep(self._header_timeout / 4)
+            now = time.monotonic()
+            connections = self._runner.server.connections if self._runner.server else []
+            for gone in self._quiet_since.keys() - connections:
+                del self._quiet_since[gone]
+                self._busy.pop(gone, None)
+            for connection in connections:
+                since = self._quiet_since.setdefault(connection, now)
+                if not self._busy.get(connection) and now - since > self._header_timeout:
+                    connection.force_close()
 
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
