@@ -81,15 +81,29 @@ async def agent(tmp_path, make_context):
         await runner.stop(1)
 
 
+class Keeps:
+    """The router's side: takes everything; `safe` says whether the sinks have it."""
+
+    def __init__(self, got):
+        self.got, self.safe = got, True
+
+    def __call__(self, ms):
+        self.got += ms
+        return True
+
+    async def settled(self):
+        return self.safe
+
+
 @pytest.fixture
 async def listen(make_context):
     """listen(url): messages that a NATS receiver took."""
     tasks = []
 
-    async def make(url, **keys):
+    async def make(url, deliver=None, **keys):
         got = []
-        receiver = NatsReceiver(ReceiverKeys(type="nats", address=url, subject="fritz", **keys), "in", make_context().log)
-        tasks.append(asyncio.create_task(receiver.run(lambda ms: bool(got.extend(ms)) or True)))
+        receiver = NatsReceiver(ReceiverKeys(type="nats", address=url, subject="fritz", **keys), "in", make_context().log, Ledger("in"))
+        tasks.append(asyncio.create_task(receiver.run(deliver or Keeps(got))))
         await asyncio.sleep(0.5)
         return got
 
@@ -174,3 +188,27 @@ async def test_nkey(make_nats_server, agent, tmp_path):
     runner = await agent(server.url, ledger, nkey_file=str(tmp_path / "nats.nkey"))
     put(runner, 1)
     await until(lambda: ledger.totals()[1] == 1)
+
+
+async def test_jetstream_from_sink_to_durable_receiver(make_nats_server, agent, listen, tmp_path, monkeypatch):
+    import nats
+    from ccdaemon.net import nats as link
+
+    monkeypatch.setattr(link, "_REDELIVER_AFTER", 0.2)
+    server = make_nats_server(f'jetstream {{ store_dir: "{tmp_path}/js" }}')
+    client = await nats.connect(server.url)
+    await client.jetstream().add_stream(name="metrics", subjects=["fritz"])
+    ledger = Ledger("s")
+    runner = await agent(server.url, ledger, jetstream=True)
+    put(runner, 1)  # nobody listens yet
+    await until(lambda: ledger.totals() == (1, 1, 0))
+    taker = Keeps([])
+    taker.safe = False
+    await listen(server.url, taker, durable=True)
+    await until(lambda: len(taker.got) >= 2)  # not acknowledged: it comes again
+    taker.safe = True
+    await until(lambda: len(taker.got) >= 3)
+    await asyncio.sleep(1.0)
+    info = await client.jetstream().consumer_info("metrics", "in")
+    assert info.num_ack_pending == 0 and info.num_pending == 0
+    await client.close()

@@ -11,6 +11,7 @@ import pytest
 from cc_metric_collector.receivers.http import HttpReceiver, Keys, basic
 from ccdaemon.config.types import Secret
 from ccdaemon.errors import OperatorError
+from ccdaemon.ledger import Ledger
 
 
 class Taker:
@@ -19,6 +20,10 @@ class Taker:
     def __init__(self) -> None:
         self.got = []
         self.room = True
+        self.safe = True
+
+    async def settled(self):
+        return self.safe
 
     def __call__(self, ms):
         if self.room:
@@ -31,7 +36,7 @@ async def serve(make_context):
     tasks = []
 
     async def start(**keys):
-        receiver = HttpReceiver(Keys(type="http", address="127.0.0.1", port="0", **keys), "in", make_context().log)
+        receiver = HttpReceiver(Keys(type="http", address="127.0.0.1", port="0", **keys), "in", make_context().log, Ledger("in"))
         taker = Taker()
         tasks.append(asyncio.create_task(receiver.run(taker)))
         for _ in range(200):
@@ -118,6 +123,13 @@ async def test_no_room_is_503_and_nothing_is_taken(serve):
     assert (await post(url))[0] == 503 and taker.got == []
 
 
+async def test_durable_answers_only_for_what_is_safe(serve):
+    url, taker = await serve(durable=True)
+    assert (await post(url))[0] == 200
+    taker.safe = False
+    assert (await post(url))[0] == 503
+
+
 async def test_own_processor(serve):
     from ccmessage.processor.options import ProcessorOptions
 
@@ -145,11 +157,11 @@ async def test_pitfall_two_receivers_share_nothing(serve):
 async def test_a_taken_port_and_half_a_configuration_are_the_operators(serve, make_context):
     url, _ = await serve()
     log = make_context().log
-    taken = HttpReceiver(Keys(type="http", address="127.0.0.1", port=url.rpartition(":")[2]), "in", log)
+    taken = HttpReceiver(Keys(type="http", address="127.0.0.1", port=url.rpartition(":")[2]), "in", log, Ledger("in"))
     with pytest.raises(OperatorError, match="cannot listen"):
         await taken.run(Taker())
     with pytest.raises(OperatorError, match="both"):
-        HttpReceiver(Keys(type="http", username="u"), "in", log)
+        HttpReceiver(Keys(type="http", username="u"), "in", log, Ledger("in"))
 
 
 async def test_tls(serve, tmp_path):

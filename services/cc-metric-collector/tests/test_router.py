@@ -21,7 +21,12 @@ class Kept:
 
     def __init__(self) -> None:
         self.full = False
+        self.spooled = True
+        self.safe = True
         self.got = []
+
+    async def settled(self):
+        return self.safe
 
     def put(self, ms):
         self.got += ms
@@ -214,3 +219,12 @@ def test_aggregates_pass_the_rules_and_see_what_was_dropped(make, node, make_con
     assert total.fields["value"] == 3.0 and total.time_ns == TICK + 10 and total.head.tags["cluster"] == "fritz"
     router.tick(TICK + 20)  # it was among the messages of the interval that began with it
     assert sink.got[1].fields["value"] == 3.0
+
+
+async def test_settled_asks_the_sinks_that_have_a_peer(make):
+    router, sinks = make(sinks=2)
+    assert await router.settled()
+    sinks[1].safe = False
+    assert not await router.settled()
+    sinks[1].spooled = False  # stdout
+    assert await router.settled()

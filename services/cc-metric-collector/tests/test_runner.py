@@ -22,6 +22,8 @@ from ccdaemon.config.types import Secret
 from ccdaemon.ledger import Ledger
 from ccdaemon.log import make_log
 from ccmessage.encode import Encoder, Precision
+from ccmessage.processor import Processor
+from ccmessage.processor.options import ProcessorOptions
 
 HEAD = node_head("m", "Test", "Test", tags={"hostname": "n1"})
 
@@ -321,6 +323,46 @@ async def test_pitfall_a_message_that_cannot_be_encoded_costs_only_itself(make_r
     assert ledger.totals() == (2, 1, 1)
 
 
+async def test_settled_when_the_peer_has_it(peer, make_runner):
+    runner = await make_runner(http(peer), flush_delay=0.1)
+    assert await runner.settled()  # nothing to wait for
+    put(runner, 1)
+    assert await asyncio.wait_for(runner.settled(), 5)
+    assert peer.values == [1]
+
+
+async def test_settled_when_it_is_on_disk(peer, make_runner, tmp_path):
+    await peer.stop()
+    runner = await make_runner(http(peer), flush_delay=0)
+    for v in range(3):
+        put(runner, v)
+        assert await asyncio.wait_for(runner.settled(), 5)
+        assert sum(f.stat().st_size for f in (tmp_path / "spool").glob("*.spool")) > 100 * v
+
+
+async def test_settled_is_false_when_it_was_lost(make_runner, monkeypatch):
+    monkeypatch.setattr(runner_module, "WAITING_WITHOUT_SPOOL", 2)
+    sink = Scripted()
+    runner = await make_runner(sink, spool=False, flush_delay=0)
+    asked = []
+    for v in range(6):
+        put(runner, v)
+        asked.append(asyncio.create_task(runner.settled()))
+        await asyncio.sleep(0.005)
+    sink.gate.set()
+    answers = await asyncio.wait_for(asyncio.gather(*asked), 5)
+    assert answers[0] is True and False in answers
+    put(runner, 7)
+    assert await asyncio.wait_for(runner.settled(), 5)
+
+
+async def test_settled_when_rules_dropped_everything(peer, make_runner):
+    runner = await make_runner(http(peer), flush_delay=0)
+    runner._processor = Processor.compile(ProcessorOptions(drop_messages=["m"]))
+    put(runner, 1)
+    assert await asyncio.wait_for(runner.settled(), 5)
+
+
 AGENT = """
 import asyncio, sys
 from pathlib import Path
@@ -332,6 +374,8 @@ from cc_metric_collector.sinks.spool import Spool
 from ccdaemon.ledger import Ledger
 from ccdaemon.log import make_log
 from ccmessage.encode import Encoder, Precision
+from ccmessage.processor import Processor
+from ccmessage.processor.options import ProcessorOptions
 
 async def run():
     log = make_log("t")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-from ccdaemon.errors import ConfigErrors, DaemonError
+from ccdaemon.errors import ConfigErrors, DaemonError, OperatorError
 from ccdaemon.flags import parse_flags
 from ccdaemon.log import Log, make_log
 from msgspec import Meta
@@ -54,8 +54,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def open_log(flags: Flags) -> Log:
     if flags.log == "stderr":
         return make_log(PROGRAM, level=flags.loglevel)
-    stream = os.fdopen(os.open(flags.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644), "w", encoding="utf-8")
-    return make_log(PROGRAM, level=flags.loglevel, stream=stream)
+    try:
+        descriptor = os.open(flags.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise OperatorError(f"cannot write the log {flags.log}: {error.strerror}", "name a file in a directory that exists") from None
+    return make_log(PROGRAM, level=flags.loglevel, stream=os.fdopen(descriptor, "w", encoding="utf-8"))
 
 
 def run(flags: Flags, root: Path, log: Log) -> int:

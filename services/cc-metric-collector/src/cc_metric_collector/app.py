@@ -28,7 +28,7 @@ from .commands import run_command
 from .config import MainConfig, Settings
 from .manager import Health, Manager
 from .plugins import Chosen, choose
-from .router import Router, local_hostname, router_notes, router_options
+from .router import Intake, Router, local_hostname, router_notes, router_options
 from .sinks.runner import SinkRunner
 from .sinks.setup import make_runner
 from .ticker import SECOND, ticks
@@ -119,7 +119,7 @@ class Receivers:
 
     async def _run(self, name: str, receiver: Receiver) -> None:
         try:
-            await receiver.run(self._router.received)
+            await receiver.run(Intake(self._router))
         except Exception as error:  # isolation: the collector goes on without it
             self._log.error("receiver.failed", receiver=name, reason=str(error) if isinstance(error, DaemonError) else repr(error))
 
@@ -222,7 +222,11 @@ def assemble(settings: Settings, log: Log, registry: Registry, *, root: Path, no
         ledger=registry.ledger("collectors"),
         log=log,
     )
-    receivers = {c.name: receiver for c in chosen["receivers"] if (receiver := made(c, log, c.name, log)) is not None}
+    receivers = {
+        c.name: receiver
+        for c in chosen["receivers"]
+        if (receiver := made(c, log, c.name, log, registry.ledger(f"receiver {c.name}"))) is not None
+    }
     watch(manager, registry)
     return Assembled(Sinks(runners, log), Receivers(receivers, router, log), manager, router)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import msgspec
+from ccdaemon.ledger import Ledger
 from ccdaemon.log import Log
 from ccmessage.message import FieldValue, Head, Message, head
 
@@ -142,8 +143,14 @@ class MessageSink(ABC):
     async def close(self) -> None: ...
 
 
-Deliver = Callable[[Sequence[Message]], bool]
-"""Hands messages to the router; never blocks. False = not taken: HTTP answers 503, a durable subscription does not acknowledge."""
+class Deliver(Protocol):
+    """The way to the router, for a receiver."""
+
+    def __call__(self, ms: Sequence[Message], /) -> bool:
+        """Hand messages over; never blocks. False = not taken: HTTP answers 503, a durable subscription does not acknowledge."""
+
+    async def settled(self) -> bool:
+        """Wait until all that was handed over before is sent or spooled by every sink that has a peer; False if some was lost."""
 
 
 class Receiver(ABC):
@@ -152,7 +159,7 @@ class Receiver(ABC):
     Config: ClassVar[type[msgspec.Struct]]
 
     @abstractmethod
-    def __init__(self, config: Any, name: str, log: Log) -> None: ...
+    def __init__(self, config: Any, name: str, log: Log, ledger: Ledger) -> None: ...
 
     @abstractmethod
     async def run(self, deliver: Deliver) -> None:

@@ -11,6 +11,7 @@ A message that lacks the tag `hostname_tag` gets this node's name, whatever the 
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -30,9 +31,12 @@ STORE_TAGS = ("hostname", "host")  # the store skips lines that have neither
 class Takes(Protocol):
     """A sink runner, as the router sees it."""
 
+    spooled: bool
+
     @property
     def full(self) -> bool: ...
     def put(self, ms: Sequence[Message]) -> None: ...
+    async def settled(self) -> bool: ...
 
 
 class Keeps(Protocol):
@@ -95,6 +99,10 @@ class Router:
         self._give(self._process(ms))
         return True
 
+    async def settled(self) -> bool:
+        """Until every sink that has a peer has sent or spooled what it got; False if some was lost."""
+        return all(await asyncio.gather(*(sink.settled() for sink in self._sinks if sink.spooled)))
+
     def close(self) -> None:
         """Nothing more is received; what collectors still bring is taken."""
         self._open = False
@@ -133,6 +141,19 @@ class Router:
                     parts=f"{first} {part}",
                     remedy="a store keeps one series of it per node: report one part, or give each its own name with rename_messages_if",
                 )
+
+
+class Intake:
+    """The router as a receiver sees it."""
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+
+    def __call__(self, ms: Sequence[Message], /) -> bool:
+        return self._router.received(ms)
+
+    async def settled(self) -> bool:
+        return await self._router.settled()
 
 
 def part_of_node(head: Head) -> str:

@@ -1,8 +1,10 @@
 """Line protocol by HTTP POST, for collectors behind a proxy collector and for other agents.
 
-200 with an empty body: all lines taken into memory (the sinks' spools keep them from then on). 400: some lines were bad; the
+200 with an empty body: all lines taken into memory; with `durable: true` only after every sink that has a peer has sent them or
+written them to its spool. 400: some lines were bad; the
 answer names the first ones, the good ones were taken. 401: wrong or missing credentials. 405: not POST. 404: another path.
-413: more than 16 MiB. 503: no sink has room, or the collector stops; nothing was taken, send it again.
+413: more than 16 MiB. 503: no sink has room, or the collector stops, or (durable) it was not safe within 30 s; send it
+again.
 
 With `jwt_public_key` a Bearer token signed with that Ed25519 key is enough, judged by key, integrity and expiry; with `username`
 and `password` basic authentication is; with both, either. Without any, everybody who reaches the port may send.
@@ -22,13 +24,14 @@ from typing import Annotated, Literal
 from aiohttp import web
 from ccdaemon.config.types import Duration, Secret
 from ccdaemon.errors import OperatorError
+from ccdaemon.ledger import Ledger
 from ccdaemon.log import Log
 from ccdaemon.net.http_server import Listener
 from msgspec import Meta
 
 from ..base import Deliver, Receiver
 from ..common_keys import ReceiverConfig
-from .lines import Lines
+from .lines import Lines, settled_in_time
 
 BODY_LIMIT = 16 << 20
 
@@ -45,6 +48,7 @@ class Keys(ReceiverConfig, kw_only=True):
         Literal["s", "ms", "us", "ns"], Meta(description="Unit of the timestamps; `ns` recognises the others by magnitude.")
     ] = "ns"
     jwt_public_key: Annotated[str, Meta(description="Base64 of the raw Ed25519 key that signs tokens.", extra={"strict": True})] = ""
+    durable: Annotated[bool, Meta(description="Answer only when all lines are sent or on disk.")] = False
     tls_cert_file: Annotated[str, Meta(description="Certificate, with its key: the receiver serves HTTPS.")] = ""
     tls_key_file: Annotated[str, Meta(description="Key of the certificate.")] = ""
 
@@ -52,11 +56,11 @@ class Keys(ReceiverConfig, kw_only=True):
 class HttpReceiver(Receiver):
     Config = Keys
 
-    def __init__(self, config: Keys, name: str, log: Log) -> None:
+    def __init__(self, config: Keys, name: str, log: Log, ledger: Ledger) -> None:
         self._config = config
         self._path = "/" + config.path.lstrip("/")
         self._log = log
-        self._lines = Lines(config, f"HttpReceiver({name})", config.precision, log)
+        self._lines = Lines(config, f"HttpReceiver({name})", config.precision, ledger)
         self._allowed = make_guard(config)
         self.port = 0  # where it listens, once it does
 
@@ -84,7 +88,7 @@ class HttpReceiver(Receiver):
         if request.method != "POST":
             return web.Response(status=405, text="Method Not Allowed", headers={"Allow": "POST"})
         taken = self._lines.take(await request.read(), deliver)
-        if not taken.delivered:
+        if not taken.delivered or (self._config.durable and not await settled_in_time(deliver)):
             return web.Response(status=503, text="no room, try again", headers={"Retry-After": "5"})
         answer = web.Response()
         if taken.bad:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 
 import msgspec
-from ccdaemon.log import Log
+from ccdaemon.ledger import Ledger
 from ccmessage.decode import LineError, decode
 from ccmessage.encode import Precision
 from ccmessage.message import Head, Message, head, refusal
@@ -15,6 +16,7 @@ from ccmessage.processor import Dropped, Processor
 from ..base import Deliver
 from ..common_keys import ReceiverConfig
 
+SETTLE_LIMIT = 30.0
 ERRORS = 10  # bad lines named in an answer
 HEADS = 50_000  # remembered heads with their source, so that each is made once
 
@@ -33,20 +35,28 @@ def precision_of(word: str) -> Precision:
     return Precision.AUTO if word == "ns" else Precision[word.upper()]
 
 
+async def settled_in_time(deliver: Deliver) -> bool:
+    """Whether all that was delivered is safe, within the time that a sender waits."""
+    try:
+        return await asyncio.wait_for(deliver.settled(), SETTLE_LIMIT)
+    except TimeoutError:
+        return False
+
+
 class Lines:
     """Decodes, adds meta `source`, runs the receiver's own processor, delivers the good lines wherever the bad ones stand."""
 
-    def __init__(self, config: ReceiverConfig, source: str, precision: str, log: Log) -> None:
+    def __init__(self, config: ReceiverConfig, source: str, precision: str, ledger: Ledger) -> None:
+        self._ledger = ledger
         self._source = source
         self._precision = precision_of(precision)
         self._processor = Processor.compile(config.process_messages) if config.process_messages is not None else None
         self._heads: dict[Head, Head] = {}
-        self._log = log
 
     def take(self, body: bytes, deliver: Deliver, now_ns: Callable[[], int] = time.time_ns) -> Taken:
         messages: list[Message] = []
         errors: list[str] = []
-        bad = 0
+        bad = dropped = 0
         for found in decode(body, precision=self._precision, default_ns=now_ns()):
             if isinstance(found, LineError) or (why := refusal(found)) is not None:
                 bad += 1
@@ -55,9 +65,20 @@ class Lines:
                 continue
             message = found._replace(head=self._sourced(found.head))
             processed = self._processor.apply(message) if self._processor is not None else message
-            if not isinstance(processed, Dropped):
+            if isinstance(processed, Dropped):
+                dropped += 1
+            else:
                 messages.append(processed)
-        return Taken(len(messages), bad, errors, not messages or deliver(messages))
+        delivered = not messages or deliver(messages)
+        self._count(len(messages), dropped, bad, delivered=delivered)
+        return Taken(len(messages), bad, errors, delivered)
+
+    def _count(self, messages: int, dropped: int, bad: int, *, delivered: bool) -> None:
+        self._ledger.took(messages + dropped + bad)
+        self._ledger.gave(messages if delivered else 0)
+        for why, n in (("bad line", bad), ("dropped by a rule", dropped), ("no room", 0 if delivered else messages)):
+            if n:
+                self._ledger.refused(why, n)
 
     def _sourced(self, plain: Head) -> Head:
         sourced = self._heads.get(plain)

@@ -8,6 +8,8 @@
 - While the spool holds anything, every new batch goes behind it, so the peer sees the order in which samples were taken.
 - A batch leaves the spool after the driver accepted it: after a crash at most one batch is sent twice.
 - What a peer refuses for good is counted and not sent again; everything else is tried until it is accepted.
+- Batches carry tickets in the order in which they were cut; all before a ticket are safe when it is, because memory and spool
+  are emptied and filled in that order. `settled` waits for a ticket.
 """
 
 from __future__ import annotations
@@ -15,9 +17,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 from ccdaemon.errors import PeerError
@@ -70,6 +72,13 @@ class Options(msgspec.Struct, frozen=True):
     longest_pause: float = LONGEST_PAUSE
 
 
+class Held(NamedTuple):
+    """A batch in memory and its ticket."""
+
+    ticket: int
+    batch: Batch
+
+
 class SinkRunner:
     """A sink at work. `start` and `stop` on the loop; `put` on the loop too."""
 
@@ -95,7 +104,10 @@ class SinkRunner:
         self._ledger = ledger
         self._log = log.bind(sink=name)
         self._queue: deque[Message] = deque()
-        self._waiting: deque[Batch] = deque()  # in memory, oldest first; empty while the spool is in use
+        self._ticket = 0  # of the last batch that was cut
+        self._settled = 0  # all tickets up to this are sent or on disk or lost
+        self._asked: list[tuple[int, asyncio.Future[bool]]] = []
+        self._waiting: deque[Held] = deque()  # in memory, oldest first; empty while the spool is in use
         self._in_spool = spool is not None  # until the first look says that it is empty
         self._handed = 0  # batches handed to the spool's thread
         self._sending = False  # the first of `_waiting`, or the spool's head
@@ -126,6 +138,26 @@ class SinkRunner:
         self._queue.extend(ms)
         self._filled.set()
 
+    async def settled(self) -> bool:
+        """Wait until everything that was put before is accepted by the peer or on disk; False if some of it was lost."""
+        pending = self._queue or self._encoder.lines
+        ticket = self._ticket + 1 if pending else self._ticket
+        if ticket <= self._settled:
+            return True
+        answer: asyncio.Future[bool] = self._loop.create_future()
+        self._asked.append((ticket, answer))
+        return await answer
+
+    def _settle(self, ticket: int) -> None:
+        self._settled = max(self._settled, ticket)
+        self._answer(True, lambda asked: asked <= self._settled)
+
+    def _answer(self, result: bool, due: Callable[[int], bool]) -> None:
+        answers = [answer for asked, answer in self._asked if due(asked) and not answer.done()]
+        self._asked = [entry for entry in self._asked if not due(entry[0])]
+        for answer in answers:
+            answer.set_result(result)
+
     @property
     def away(self) -> bool:
         """The last try to send failed."""
@@ -143,7 +175,9 @@ class SinkRunner:
             await self._filled.wait()
             self._filled.clear()
             self._encode()
-            if not self._encoder.lines:
+            if not self._encoder.lines:  # rules dropped everything: no batch will come of it
+                self._asked = [(min(asked, self._ticket), answer) for asked, answer in self._asked]
+                self._settle(self._settled)
                 continue
             if self._options.flush_delay <= 0:
                 self._cut()
@@ -173,13 +207,14 @@ class SinkRunner:
 
     def _cut(self) -> None:
         if self._encoder.lines:
-            self._hold(self._encoder.take())
+            self._ticket += 1
+            self._hold(Held(self._ticket, self._encoder.take()))
 
-    def _hold(self, batch: Batch) -> None:
+    def _hold(self, held: Held) -> None:
         if self._in_spool:
-            self._to_disk(batch)
+            self._to_disk(held)
         else:
-            self._waiting.append(batch)
+            self._waiting.append(held)
             self._safe.clear()
             if len(self._waiting) > (WAITING if self._spool is not None else WAITING_WITHOUT_SPOOL):
                 self._overflow()
@@ -192,8 +227,7 @@ class SinkRunner:
         # The first may be on its way: the oldest behind it goes.
         dropped = self._waiting[1]
         del self._waiting[1]
-        self._ledger.refused("queue full", dropped.lines)
-        self._log.throttled(60, "sink.dropped", lines=dropped.lines, why="queue full, no spool")
+        self._lost(dropped.batch.lines, "queue full", dropped.ticket)
 
     # batches → spool
 
@@ -206,24 +240,28 @@ class SinkRunner:
             self._to_disk(self._waiting.popleft())
         self._safe.set()
 
-    def _to_disk(self, batch: Batch) -> Future[tuple[int, int]] | None:
+    def _to_disk(self, held: Held) -> Future[tuple[int, int]] | None:
         assert self._disk is not None and self._spool is not None
         try:
-            future = self._disk.submit(self._spool.append, batch)
+            future = self._disk.submit(self._spool.append, held.batch)
         except PeerError:
-            self._lost(batch.lines, "spool too slow")
+            self._lost(held.batch.lines, "spool too slow", held.ticket)
             return None
         self._handed += 1
-        future.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._appended, done, batch.lines))
+        future.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._appended, done, held))
         return future
 
-    def _appended(self, done: Future[tuple[int, int]], lines: int) -> None:
+    def _appended(self, done: Future[tuple[int, int]], held: Held) -> None:
         if (error := done.exception()) is not None:
-            self._lost(lines, f"spool: {error}")
+            self._lost(held.batch.lines, f"spool: {error}", held.ticket)
         elif dropped := done.result()[1]:
-            self._lost(dropped, "spool full, oldest dropped")
+            self._lost(dropped, "spool full, oldest dropped", 0)
+        self._settle(held.ticket)
 
-    def _lost(self, lines: int, why: str) -> None:
+    def _lost(self, lines: int, why: str, ticket: int) -> None:
+        """`ticket` of the batch, 0 where it was settled before."""
+        if ticket:
+            self._answer(False, lambda asked: asked >= ticket)
         self._ledger.refused(why.partition(":")[0], lines)
         self._log.throttled(60, "sink.lost", lines=lines, why=why)
 
@@ -253,7 +291,7 @@ class SinkRunner:
             if appended == self._handed:  # nothing on its way either
                 self._in_spool = False
         if self._waiting:
-            return None, self._waiting[0]
+            return None, self._waiting[0].batch
         self._ready.clear()
         self._safe.set()
         return None
@@ -297,7 +335,7 @@ class SinkRunner:
                 return  # it never reached the disk and is counted as lost
             number = moved[0]
         if number is None:
-            self._waiting.popleft()
+            self._settle(self._waiting.popleft().ticket)
         elif self._disk is not None and self._spool is not None and not await self._disk.run(self._spool.pop, number):
             return
         if refused:
@@ -324,8 +362,9 @@ class SinkRunner:
                 self._move_to_spool()
             await self._disk.run(self._spool.close)
             self._disk.close(max(0.1, end - self._loop.time()))
-        elif lines := sum(batch.lines for batch in self._waiting):
-            self._lost(lines, "stopped while the peer was away")
+        for held in self._waiting:
+            self._lost(held.batch.lines, "stopped while the peer was away", held.ticket)
+        self._settle(self._ticket)
         await self._sink.close()
 
 

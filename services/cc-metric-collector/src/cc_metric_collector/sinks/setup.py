@@ -27,20 +27,22 @@ def make_runner(name: str, sink: Sink, config: SinkConfig, state_dir: Path, ledg
         sink,
         Options(push.flush_delay, push.batch_size) if push is not None else Options(0.0, 1000),
         encoder=Encoder(push.precision if push is not None else "ns"),
-        processor=sink_processor(config),
+        processor=sink_processor(name, config, log),
         spool=open_spool(name, state_dir, push.spool_max_size, log) if push is not None and sink.spooled else None,
         ledger=ledger,
         log=log,
     )
 
 
-def sink_processor(config: SinkConfig) -> Processor | None:
+def sink_processor(name: str, config: SinkConfig, log: Log) -> Processor | None:
     """`process_messages`, and for each entry of `meta_as_tags` a rule that moves it; None without either."""
     if config.process_messages is None and not config.meta_as_tags:
         return None
     options = config.process_messages or ProcessorOptions()
     moves = [SetRule(key=key, value=key, condition="true") for key in config.meta_as_tags]
-    return Processor.compile(msgspec.structs.replace(options, move_meta_to_tag_if=[*options.move_meta_to_tag_if, *moves]))
+    processor = Processor.compile(msgspec.structs.replace(options, move_meta_to_tag_if=[*options.move_meta_to_tag_if, *moves]))
+    processor.on_failure = lambda failure: log.warning("rule.failed", sink=name, rule=failure.rule, error=failure.error)
+    return processor
 
 
 def open_spool(name: str, state_dir: Path, max_size: int, log: Log) -> Spool | None:
