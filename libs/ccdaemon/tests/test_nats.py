@@ -116,6 +116,21 @@ async def test_flushed_fails_when_the_server_dies_in_between(nats_server, connec
         await asyncio.wait_for(sending, 5)
 
 
+async def test_nothing_ends_the_retries(nats_server, connect, monkeypatch):
+    from nats.aio.client import Client
+
+    real, failures = Client.connect, [KeyError("x"), AssertionError(), ValueError("seed")]
+
+    async def broken(self, *args, **options):
+        if failures:
+            raise failures.pop()
+        await real(self, *args, **options)
+
+    monkeypatch.setattr(Client, "connect", broken)
+    await connect(nats_server().start().url)
+    assert not failures
+
+
 async def test_max_payload_is_the_servers(nats_server, connect, tmp_path):
     (tmp_path / "n.conf").write_text("max_payload: 1000\n")
     link = await connect(nats_server("-c", str(tmp_path / "n.conf")).start().url)

@@ -205,7 +205,7 @@ class Nats:
             client, began = Client(), loop.time()
             try:
                 await self._connect(client)
-            except (nats.errors.Error, OSError, TimeoutError, ValueError, PeerError) as error:
+            except Exception as error:  # nkeys and the library raise what they like; nothing may end the retries
                 self._log.throttled(60, "connecting.failed", server=self.who, error=_reason(error))
             else:
                 began = loop.time()
