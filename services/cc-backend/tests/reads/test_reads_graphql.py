@@ -285,7 +285,7 @@ def test_the_matrix_covers_every_root_field():
 
 @pytest.mark.parametrize("who", PEOPLE)
 async def test_jobs_of_each_role(graphql, who):
-    _, answer = await graphql.ask("{%s %s}" % (OWN["jobs"], OWN["jobsMetrics"]), who)
+    _, answer = await graphql.ask("{{{} {}}}".format(OWN["jobs"], OWN["jobsMetrics"]), who)
     if who == "nobody":
         assert answer["data"] is None and set(messages(answer)) == {"user has no or unknown roles"}
         return
@@ -298,7 +298,7 @@ async def test_jobs_of_each_role(graphql, who):
 @pytest.mark.parametrize("who", PEOPLE)
 async def test_visible_in_the_list_means_can_be_opened(graphql, who, field):
     for id_ in range(1, 8):
-        _, answer = await graphql.ask("{%s}" % JOB_FIELDS[field].format(id=id_), who)
+        _, answer = await graphql.ask(f"{{{JOB_FIELDS[field].format(id=id_)}}}", who)
         if id_ in VISIBLE.get(who, ()):
             assert "errors" not in answer and answer["data"][field] is not None
         else:  # unknown (7) and invisible look alike
@@ -309,7 +309,7 @@ async def test_visible_in_the_list_means_can_be_opened(graphql, who, field):
 @pytest.mark.parametrize("field", NODE_FIELDS)
 @pytest.mark.parametrize("who", PEOPLE)
 async def test_node_data_is_for_support_and_admin(graphql, who, field):
-    _, answer = await graphql.ask("{%s}" % NODE_FIELDS[field], who)
+    _, answer = await graphql.ask(f"{{{NODE_FIELDS[field]}}}", who)
     if who in ("sue", "root"):
         assert answer["data"][field]
     else:
@@ -320,7 +320,7 @@ async def test_node_data_is_for_support_and_admin(graphql, who, field):
 @pytest.mark.parametrize("field", OPEN_FIELDS)
 @pytest.mark.parametrize("who", PEOPLE)
 async def test_open_to_everybody_who_is_known(graphql, who, field):
-    assert (await graphql.ask("{%s}" % OPEN_FIELDS[field], who))[1]["data"][field]
+    assert (await graphql.ask(f"{{{OPEN_FIELDS[field]}}}", who))[1]["data"][field]
 
 
 @pytest.mark.parametrize("who", PEOPLE)
@@ -339,11 +339,11 @@ async def test_tags_by_scope(graphql, who):
 
 @pytest.mark.parametrize("who", PEOPLE)
 async def test_users(graphql, who):
-    _, answer = await graphql.ask('{user(username:"%s"){username email}}' % who, who)
+    _, answer = await graphql.ask(f'{{user(username:"{who}"){{username email}}}}', who)
     own = answer["data"]["user"]
     assert own == (None if who == "nobody" else {"username": who, "email": f"{who}@site"})
     for other, seen in (("ben", {"mona", "sue", "root", "ben"}), ("sue", {"sue", "root"})):  # mona: only who has jobs in her project
-        _, answer = await graphql.ask('{user(username:"%s"){username} jobs{count}}' % other, who)
+        _, answer = await graphql.ask(f'{{user(username:"{other}"){{username}} jobs{{count}}}}', who)
         found = (answer["data"] or {}).get("user")
         assert bool(found) == (who in seen)
         if not found and who not in ("mona", "nobody"):
@@ -390,7 +390,7 @@ async def test_restricted_metrics_are_hidden_everywhere(graphql, who):
     ],
 )
 async def test_injection_is_an_error_and_shows_nothing(graphql, arguments):
-    _, answer = await graphql.ask("{jobs(%s){items{id} count}}" % arguments, "ben")
+    _, answer = await graphql.ask(f"{{jobs({arguments}){{items{{id}} count}}}}", "ben")
     assert messages(answer) and answer["data"] is None
     assert "SQL" not in json.dumps(answer).upper()
     assert (await graphql.ask("{jobs{count}}"))[1]["data"]["jobs"]["count"] == 6
@@ -418,7 +418,7 @@ async def test_injection_is_an_error_and_shows_nothing(graphql, arguments):
     ],
 )
 async def test_filters(graphql, where, found):
-    _, answer = await graphql.ask('{jobs(filter: %s, order:{field:"id",type:"col"}){items{id} count}}' % where)
+    _, answer = await graphql.ask(f'{{jobs(filter: {where}, order:{{field:"id",type:"col"}}){{items{{id}} count}}}}')
     assert "errors" not in answer, answer
     assert [job["id"] for job in answer["data"]["jobs"]["items"]] == found
     assert answer["data"]["jobs"]["count"] == len(found)

@@ -8,21 +8,20 @@ from ariadne import ObjectType
 from ccschema.clusters import Accelerator, Cluster, GlobalMetric, MetricValue, SubCluster, Topology, global_metrics
 from ccschema.hostlist import NodeList
 from ccschema.jobs import Tag
-from graphql import GraphQLResolveInfo
 
 from cc_backend.access import Right, require, visibility
 from cc_backend.db import tags as tag_rows
 from cc_backend.db.partitions import partitions
 from cc_backend.jobs import filters
 
-from .context import Context
+from .context import Context, Info
 from .jobs import account
 
 PARTITIONS_TTL: Final = 3600.0
 
 
-def resolve_clusters(_: object, info: GraphQLResolveInfo) -> list[Cluster]:
-    context: Context = info.context
+def resolve_clusters(_: object, info: Info) -> list[Cluster]:
+    context = info.context
     return [_shown(context, cluster) for cluster in context.rooms.catalogue.all()]
 
 
@@ -42,7 +41,7 @@ def _shown_sub(sub: SubCluster, hidden: frozenset[str]) -> SubCluster:
     return shown
 
 
-async def resolve_partitions(cluster: Cluster, info: GraphQLResolveInfo) -> list[str]:
+async def resolve_partitions(cluster: Cluster, info: Info) -> list[str]:
     """Kept for PARTITIONS_TTL: it takes a look at every job of the cluster."""
     rooms = info.context.rooms
 
@@ -52,39 +51,39 @@ async def resolve_partitions(cluster: Cluster, info: GraphQLResolveInfo) -> list
     return await rooms.partitions.get(cluster.name, load) or []
 
 
-def resolve_die(topology: Topology, _: GraphQLResolveInfo) -> list[list[int]]:
+def resolve_die(topology: Topology, _: Info) -> list[list[int]]:
     """Files may have nulls inside; the schema has none."""
     return [[thread for thread in die if thread is not None] for die in topology.die]
 
 
-def resolve_accelerators(topology: Topology, _: GraphQLResolveInfo) -> list[Accelerator] | None:
+def resolve_accelerators(topology: Topology, _: Info) -> list[Accelerator] | None:
     return topology.accelerators or None
 
 
-def resolve_number_of_nodes(sub: SubCluster, _: GraphQLResolveInfo) -> int:
+def resolve_number_of_nodes(sub: SubCluster, _: Info) -> int:
     """0 for `*`."""
     return len(NodeList(sub.nodes))
 
 
-def resolve_no_name(_value: MetricValue, _: GraphQLResolveInfo) -> None:
+def resolve_no_name(_value: MetricValue, _: Info) -> None:
     return None
 
 
-def resolve_global_metrics(_: object, info: GraphQLResolveInfo) -> list[GlobalMetric]:
-    context: Context = info.context
+def resolve_global_metrics(_: object, info: Info) -> list[GlobalMetric]:
+    context = info.context
     found = global_metrics(context.rooms.catalogue.all(), restricted=not context.restricted)
     return sorted(found, key=lambda metric: metric.name)
 
 
-async def resolve_tags(_: object, info: GraphQLResolveInfo) -> list[Tag]:
-    context: Context = info.context
+async def resolve_tags(_: object, info: Info) -> list[Tag]:
+    context = info.context
     see = context.see
     return await context.rooms.database.read(lambda conn: tag_rows.all_tags(conn, see))
 
 
-async def resolve_user(_: object, info: GraphQLResolveInfo, username: str) -> dict[str, str] | None:
+async def resolve_user(_: object, info: Info, username: str) -> dict[str, str] | None:
     """Oneself, and others for managers (users with jobs in their projects), support and admin."""
-    context: Context = info.context
+    context = info.context
     require(context.who, Right.LOOK_UP_USER, username)
     see = visibility(context.who)
     if username != context.who.username and not see.everything:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
 from functools import cached_property
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
 import msgspec
 from ccdaemon.cache import AsyncCache
 from ccdaemon.errors import InputError
 from ccschema.jobs import Job, Tag
+from graphql import GraphQLResolveInfo
 
 from cc_backend.access import Identity, Right, Visibility, may, visibility
 from cc_backend.clusters import Catalogue
@@ -137,6 +138,10 @@ class Context:
             for cluster in self.rooms.catalogue.all():
                 if name in self.hidden(cluster.name, None):
                     raise InputError(f"metric '{name}' is not open to you")
+
+
+Info: TypeAlias = GraphQLResolveInfo[Context]
+"""What graphql-core hands to every resolver of ours."""
 
 
 def whole_number(value: int | str, place: str) -> int:

@@ -8,12 +8,11 @@ import msgspec
 from ariadne import ObjectType
 from ccdaemon.errors import InputError
 from ccschema.jobs import Job, Tag
-from graphql import GraphQLResolveInfo
 
 from cc_backend.access import Right, require, visibility
 from cc_backend.jobs import filters
 
-from .context import Context
+from .context import Context, Info
 from .limits import MAX_UNPAGED
 
 HARDWARE: Final = {
@@ -24,19 +23,19 @@ HARDWARE: Final = {
 }
 
 
-async def resolve_job(_: object, info: GraphQLResolveInfo, id: int | str) -> Job:
-    context: Context = info.context
+async def resolve_job(_: object, info: Info, id: int | str) -> Job:
+    context = info.context
     return await context.job(id)
 
 
 async def resolve_jobs(
     _: object,
-    info: GraphQLResolveInfo,
+    info: Info,
     filter: list[dict[str, Any]] | None = None,
     page: dict[str, int] | None = None,
     order: dict[str, str] | None = None,
 ) -> dict[str, object]:
-    context: Context = info.context
+    context = info.context
     see, now = context.see, context.now
     where = job_filters(context, filter)
     wanted = job_page(context, page)
@@ -79,7 +78,7 @@ def convert(value: object, type_: type[Any], place: str) -> Any:
         raise InputError(str(e), place) from None
 
 
-def _fields(node: Any, info: GraphQLResolveInfo) -> list[Any]:
+def _fields(node: Any, info: Info) -> list[Any]:
     """Fields of a selection with its fragments, whatever @skip says."""
     found: list[Any] = []
     for one in node.selection_set.selections if node.selection_set else ():
@@ -93,19 +92,19 @@ def _fields(node: Any, info: GraphQLResolveInfo) -> list[Any]:
 # ---- fields of a job
 
 
-async def resolve_tags(job: Job, info: GraphQLResolveInfo) -> list[Tag]:
-    context: Context = info.context
+async def resolve_tags(job: Job, info: Info) -> list[Tag]:
+    context = info.context
     return await context.tags.get(job.id) or []
 
 
-async def resolve_metadata(job: Job, info: GraphQLResolveInfo) -> dict[str, str] | None:
-    context: Context = info.context
+async def resolve_metadata(job: Job, info: Info) -> dict[str, str] | None:
+    context = info.context
     return await context.metadata.get(job.id) or None
 
 
-async def resolve_user_data(job: Job, info: GraphQLResolveInfo) -> dict[str, str] | None:
+async def resolve_user_data(job: Job, info: Info) -> dict[str, str] | None:
     """A visible job is of the caller's own or of a project in his charge, so a manager may know whose it is."""
-    context: Context = info.context
+    context = info.context
     require(context.who, Right.LOOK_UP_USER, job.user)
     return await account(context, job.user)
 
@@ -115,14 +114,14 @@ async def account(context: Context, username: str) -> dict[str, str] | None:
     return None if found is None else {"username": username, "name": found[0], "email": found[1]}
 
 
-def resolve_footprint(job: Job, info: GraphQLResolveInfo) -> list[dict[str, object]]:
+def resolve_footprint(job: Job, info: Info) -> list[dict[str, object]]:
     """One entry per stored value, by name."""
     hidden = info.context.hidden(job.cluster, job.sub_cluster)
     parts = [(*key.rpartition("_")[::2], value) for key, value in sorted((job.footprint or {}).items())]
     return [{"name": name, "stat": stat, "value": value} for name, stat, value in parts if name not in hidden]
 
 
-def resolve_energy_footprint(job: Job, info: GraphQLResolveInfo) -> list[dict[str, object]]:
+def resolve_energy_footprint(job: Job, info: Info) -> list[dict[str, object]]:
     hidden = info.context.hidden(job.cluster, job.sub_cluster)
     return [
         {"hardware": hardware(metric), "metric": metric, "value": value}

@@ -10,12 +10,11 @@ from ariadne import ObjectType
 from ccdaemon.errors import InputError, PeerError
 from ccschema.jobs import Job
 from ccschema.scopes import Scope
-from graphql import GraphQLResolveInfo
 
 from cc_backend.metrics import shape
 from cc_backend.metrics.shape import JobData
 
-from .context import Context, whole_number
+from .context import Context, Info, whole_number
 from .limits import MAX_IDS
 
 AT_ONCE: Final = 8
@@ -25,27 +24,27 @@ MAX_POINTS: Final = 4000
 
 async def resolve_job_metrics(
     _: object,
-    info: GraphQLResolveInfo,
+    info: Info,
     id: int | str,
     metrics: list[str] | None = None,
     scopes: list[Scope] | None = None,
     resolution: int | None = None,
 ) -> list[dict[str, object]]:
-    context: Context = info.context
+    context = info.context
     job = await context.job(id)
     return named(await _load(context, job, metrics, scopes, _resolution(context, resolution)))
 
 
 async def resolve_jobs_metrics(
     _: object,
-    info: GraphQLResolveInfo,
+    info: Info,
     ids: list[int | str],
     metrics: list[str] | None = None,
     scopes: list[Scope] | None = None,
     resolution: int | None = None,
     points: int | None = None,
 ) -> list[dict[str, object]]:
-    context: Context = info.context
+    context = info.context
     if len(ids) > MAX_IDS:
         raise InputError(f"{len(ids)} jobs asked for; at most {MAX_IDS} at once", "ids")
     if points is not None and not 1 <= points <= MAX_POINTS:
@@ -72,10 +71,8 @@ def row_scopes(job: Job) -> list[Scope]:
     return [Scope.CORE, Scope.ACCELERATOR] if job.num_acc else [Scope.CORE]
 
 
-async def resolve_job_stats(
-    _: object, info: GraphQLResolveInfo, id: int | str, metrics: list[str] | None = None
-) -> list[dict[str, object]]:
-    context: Context = info.context
+async def resolve_job_stats(_: object, info: Info, id: int | str, metrics: list[str] | None = None) -> list[dict[str, object]]:
+    context = info.context
     job = await context.job(id)
     wanted = _open(context, job, metrics or [])
     found = await context.rooms.dispatcher.job_statistics(job, wanted)
@@ -83,9 +80,9 @@ async def resolve_job_stats(
 
 
 async def resolve_scoped_job_stats(
-    _: object, info: GraphQLResolveInfo, id: int | str, metrics: list[str] | None = None, scopes: list[Scope] | None = None
+    _: object, info: Info, id: int | str, metrics: list[str] | None = None, scopes: list[Scope] | None = None
 ) -> list[dict[str, object]]:
-    context: Context = info.context
+    context = info.context
     job = await context.job(id)
     if metrics is None or scopes is None:
         return []

@@ -5,14 +5,13 @@ from __future__ import annotations
 from ariadne import ObjectType
 from ccdaemon.errors import InputError
 from ccschema.scopes import Scope
-from graphql import GraphQLResolveInfo
 
 from cc_backend.access import Right, require
 from cc_backend.db import jobs as job_rows
 from cc_backend.metrics.shape import JobData
 from cc_backend.nodes import service
 
-from .context import Context
+from .context import Context, Info
 from .metrics import named
 
 WITHOUT_STATE = ("all", "notindb")
@@ -21,7 +20,7 @@ WITHOUT_STATE = ("all", "notindb")
 
 async def resolve_node_metrics(
     _: object,
-    info: GraphQLResolveInfo,
+    info: Info,
     cluster: str,
     to: int,
     nodes: list[str] | None = None,
@@ -30,7 +29,7 @@ async def resolve_node_metrics(
     **span: int,
 ) -> list[dict[str, object]]:
     """Hosts with data of at least one metric, each metric as one series of the host; `scopes` has no effect."""
-    context: Context = info.context
+    context = info.context
     require(context.who, Right.READ_NODES)
     begin = _begin(span, to)
     data = await context.rooms.dispatcher.node_data(cluster, nodes, metrics, None, begin, to)
@@ -39,7 +38,7 @@ async def resolve_node_metrics(
 
 async def resolve_node_metrics_list(
     _: object,
-    info: GraphQLResolveInfo,
+    info: Info,
     cluster: str,
     subCluster: str,
     stateFilter: str,
@@ -52,7 +51,7 @@ async def resolve_node_metrics_list(
     **span: int,
 ) -> dict[str, object]:
     """A page of the hosts of the node lists, also those without data."""
-    context: Context = info.context
+    context = info.context
     require(context.who, Right.READ_NODES)
     begin = _begin(span, to)
     rooms = context.rooms
@@ -85,8 +84,8 @@ def _host(context: Context, cluster: str, host: str, data: JobData) -> dict[str,
     return {"host": host, "nodeState": "", "metricHealth": "", "subCluster": sub, "metrics": named(data)}
 
 
-async def resolve_allocated_nodes(_: object, info: GraphQLResolveInfo, cluster: str) -> list[dict[str, object]]:
-    context: Context = info.context
+async def resolve_allocated_nodes(_: object, info: Info, cluster: str) -> list[dict[str, object]]:
+    context = info.context
     context.rooms.catalogue.get(cluster)
     used = await context.rooms.database.read(lambda conn: job_rows.used_nodes(conn, context.now + 1))
     counts = service.per_subcluster(context.rooms.catalogue, cluster, used.get(cluster, ()))

@@ -7,7 +7,7 @@ from typing import Any
 
 from ariadne import make_executable_schema
 from ariadne.utils import convert_camel_case_to_snake
-from graphql import GraphQLObjectType, GraphQLResolveInfo, GraphQLSchema
+from graphql import GraphQLObjectType, GraphQLSchema
 
 from . import clusters, jobs, metrics, nodes
 from .scalars import exact, scalars
@@ -19,7 +19,8 @@ def published() -> str:
 
 
 def make_schema() -> GraphQLSchema:
-    schema = make_executable_schema(published(), scalars(), jobs.bindables(), metrics.bindables(), nodes.bindables(), clusters.bindables())
+    bindables = [*scalars(), *jobs.bindables(), *metrics.bindables(), *nodes.bindables(), *clusters.bindables()]
+    schema = make_executable_schema(published(), *bindables)
     exact(schema)
     for name, type_ in schema.type_map.items():
         if isinstance(type_, GraphQLObjectType) and not name.startswith("__") and type_ is not schema.query_type:
@@ -32,7 +33,7 @@ def _attribute(name: str) -> Any:
     """camelCase field → snake_case attribute of a struct, or the key as it is of a dict."""
     attribute = convert_camel_case_to_snake(name)
 
-    def resolve(parent: object, _: GraphQLResolveInfo) -> object:
+    def resolve(parent: object, _: object) -> object:
         return parent.get(name) if isinstance(parent, dict) else getattr(parent, attribute)
 
     return resolve

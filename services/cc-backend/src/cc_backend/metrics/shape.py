@@ -156,7 +156,8 @@ def node_sums(metric: JobMetric) -> JobMetric:
 
 def _summed(host: str, rows: Sequence[Values]) -> Series:
     length = min(map(len, rows))
-    total = np.sum([row[:length] for row in rows], axis=0, dtype=np.float64)
+    total = np.stack([row[:length] for row in rows]).sum(axis=0, dtype=np.float64)
+    assert isinstance(total, np.ndarray)
     return Series(host, None, rounded(statistics_of(total)), total.astype(np.float32))
 
 
