@@ -43,7 +43,7 @@ def test_load_during_the_start(daemon, load) -> None:
     load.finish()
     d.process.start()
     deadline = time.monotonic() + 30
-    while d.write("clock,hostname=f0000,type=hwthread,type-id=0 value=1 %d" % (load.begin - 10))[0] == 0:
+    while d.write(f"clock,hostname=f0000,type=hwthread,type-id=0 value=1 {load.begin - 10}")[0] == 0:
         assert time.monotonic() < deadline
         time.sleep(0.005)
     load.start(d)
