@@ -6,10 +6,12 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -158,6 +160,72 @@ def test_what_was_spooled_survives_kill_9_of_the_daemon(tmp_path):
     process.wait(20)
     stamps = [int(line.rsplit(b" ", 1)[1]) for body in server.bodies for line in body.splitlines() if line.startswith(b"load_one,")]
     assert len(stamps) >= 5 and stamps == sorted(stamps)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(port: int) -> None:
+    for _ in range(200):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise AssertionError("nobody listens")
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_a_proxy_forwards_and_shows_its_counters(tmp_path):
+    """No collectors, one receiver, one sink; a bad sink and a bad receiver beside them cost nothing."""
+    server, port, pages = serve(), free_port(), free_port()
+    path = config(
+        tmp_path,
+        main={"interval": "1s", "state_dir": str(tmp_path / "state"), "metrics_address": f"127.0.0.1:{pages}"},
+        router={"process_messages": {"add_tags_if": [{"key": "cluster", "value": "fritz", "if": "true"}]}},
+        sinks={
+            "store": {"type": "http", "url": f"http://127.0.0.1:{server.server_port}/api/write", "flush_delay": "0s"},
+            "bad": {"type": "stdout", "output_file": "/nowhere/x"},
+        },
+        receivers={
+            "in": {"type": "http", "address": "127.0.0.1", "port": str(port), "durable": True},
+            "taken": {"type": "http", "address": "127.0.0.1", "port": str(server.server_port)},
+        },
+    )
+    process = subprocess.Popen([*PROGRAM, "-config", str(path)], stderr=subprocess.PIPE, text=True)
+    try:
+        wait_for(port)
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/", b"m,hostname=n7,type=node value=5 1700000000\n", method="POST")
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            assert answer.status == 200
+        assert server.bodies == [b"m,cluster=fritz,hostname=n7,type=node value=5.0 1700000000\n"]  # sent before it was answered
+        with urllib.request.urlopen(f"http://127.0.0.1:{pages}/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+    finally:
+        process.terminate()
+        errors = process.communicate(timeout=20)[1]
+    assert process.returncode == 0
+    for stage in ("receiver in", "router", "sink store"):
+        assert f'cc_metric_collector_given_total{{stage="{stage}"}} 1' in text
+    assert "sink.skipped" in errors and "receiver.failed" in errors
+
+
+@pytest.mark.e2e
+def test_no_usable_sink_is_exit_1(tmp_path):
+    done = run(config(tmp_path, sinks={"bad": {"type": "stdout", "output_file": "/nowhere/x"}}), "-once")
+    assert done.returncode == 1 and "no usable sink" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.e2e
+def test_log_file_and_bad_flags(tmp_path):
+    done = run(config(tmp_path), "-once", "-log", str(tmp_path / "log"))
+    assert done.returncode == 0 and "started" in (tmp_path / "log").read_text()
+    assert (tmp_path / "log").stat().st_mode & 0o777 == 0o644
+    assert run(config(tmp_path), "-once", "-log", "/nowhere/log").returncode == 1
+    assert run(config(tmp_path), "-nonsense").returncode == 2
 
 
 @pytest.mark.e2e

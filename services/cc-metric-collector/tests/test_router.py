@@ -228,3 +228,9 @@ async def test_settled_asks_the_sinks_that_have_a_peer(make):
     assert not await router.settled()
     sinks[1].spooled = False  # stdout
     assert await router.settled()
+
+
+def test_the_tutorials_prefixes_with_the_units_that_the_collectors_send(make):
+    router, (sink,) = make("""{"process_messages": {"change_unit_prefix": {"name == 'mem_used'": "G", "name == 'cpufreq'": "M"}}}""")
+    router.collected([m("mem_used", 32_000_000.0, "kB"), m("cpufreq", 2_400_000, "kHz")], TICK)
+    assert [(x.fields["value"], x.head.meta["unit"]) for x in sink.got] == [(32.0, "GB"), (2400, "MHz")]

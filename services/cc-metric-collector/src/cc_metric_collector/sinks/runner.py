@@ -36,6 +36,7 @@ QUEUE = 100_000  # messages not yet encoded
 BATCH_BYTES = 1 << 20
 WAITING = 8  # batches in memory before they go to disk
 WAITING_WITHOUT_SPOOL = 64
+REMIND = 300.0  # seconds between reminders that a peer is still away
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between tries
 
 
@@ -114,6 +115,7 @@ class SinkRunner:
         self._moved: Future[tuple[int, int]] | None = None  # the batch that is being sent was put into the spool meanwhile
         self._backoff = Backoff(options.first_pause, options.longest_pause)
         self._failures = 0
+        self._said = 0.0  # when the log last said that the peer is away
         self._filled = asyncio.Event()
         self._ready = asyncio.Event()
         self._safe = asyncio.Event()  # no batch is in memory only
@@ -318,10 +320,10 @@ class SinkRunner:
 
     async def _wait_after(self, retry: Retry) -> None:
         self._failures += 1
-        if self._failures == 1:
-            self._log.warning("sink.away", why=retry.reason, spool=self._spool is not None)
-        else:
-            self._log.throttled(300, "sink.still_away", why=retry.reason)
+        now = self._loop.time()
+        if self._failures == 1 or now - self._said > REMIND:
+            self._log.warning("sink.away", why=retry.reason, failures=self._failures, spool=self._spool is not None)
+            self._said = now
         if self._spool is not None and not self._in_spool:
             self._move_to_spool()  # the batch is the spool's head now and will be read from there
         await asyncio.sleep(self._backoff.next(retry.after))
