@@ -389,6 +389,18 @@ def test_start_and_stop_bodies():
     assert msgspec.json.encode(stop) == b'{"jobId":2,"cluster":"alpha","jobState":"completed","stopTime":1795354923}'
 
 
+def test_numbers_beyond_their_bits_are_refused():
+    for body in (b'{"jobId":9223372036854775808}', b'{"numNodes":2147483648}', b'{"jobId":' + b"9" * 5000 + b"}"):
+        with pytest.raises(BodyError):
+            api.decode_start_job(body)
+
+
+def test_half_a_surrogate_pair_becomes_a_replacement_character():
+    job = api.decode_start_job(b'{"user":"a\\ud800b","metaData":{"jobName":"\\ud83d\\ude00"}}')
+    assert (job.user, job.meta_data) == ("a\ufffdb", {"jobName": "\U0001f600"})
+    job.user.encode()
+
+
 def test_free_and_selectors():
     assert api.decode_free(b'[["alex","a0329","memoryDomain2"],[]]') == [("alex", "a0329", "memoryDomain2"), ()]
     assert api.decode_free(b"[]") == []

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from .fields import empty_list
+from .fields import Int32, Int64, empty_list
 from .jobs import Job
 from .jsonin import BodyError, decode
 
@@ -25,7 +25,7 @@ class ApiQuery(msgspec.Struct, rename="kebab", forbid_unknown_fields=True, kw_on
     subtype: str | None = None
     metric: str = msgspec.field(default_factory=str)
     host: str = msgspec.field(default_factory=str)
-    resolution: int = msgspec.field(default_factory=int)
+    resolution: Int64 = msgspec.field(default_factory=int)
     type_ids: list[str] | None = None
     subtype_ids: list[str] | None = None
     scale_by: float | None = 0.0
@@ -36,8 +36,8 @@ class QueryRequest(msgspec.Struct, rename="kebab", forbid_unknown_fields=True, k
     """Body of /api/query. from_, to: seconds, `to` exclusive. The three switches are on by default and always written."""
 
     cluster: str = msgspec.field(default_factory=str)
-    from_: int = msgspec.field(name="from", default_factory=int)
-    to: int = msgspec.field(default_factory=int)
+    from_: Int64 = msgspec.field(name="from", default_factory=int)
+    to: Int64 = msgspec.field(default_factory=int)
     with_stats: bool = msgspec.field(default_factory=lambda: True)
     with_data: bool = msgspec.field(default_factory=lambda: True)
     with_padding: bool = msgspec.field(default_factory=lambda: True)
@@ -53,9 +53,9 @@ class ApiMetricData(msgspec.Struct, omit_defaults=True):
     error: str | None = None
     id: str | None = None
     data: list[float | None] = []
-    from_: int = msgspec.field(name="from", default_factory=int)
-    to: int = msgspec.field(default_factory=int)
-    resolution: int = msgspec.field(default_factory=int)
+    from_: Int64 = msgspec.field(name="from", default_factory=int)
+    to: Int64 = msgspec.field(default_factory=int)
+    resolution: Int64 = msgspec.field(default_factory=int)
     avg: float | None = msgspec.field(default_factory=float)
     min: float | None = msgspec.field(default_factory=float)
     max: float | None = msgspec.field(default_factory=float)
@@ -92,17 +92,17 @@ class StartJob(Job, rename="camel", forbid_unknown_fields=True, kw_only=True, om
     """Body of start_job: a job, strict, with two presets."""
 
     shared: str = msgspec.field(default_factory=lambda: "none")
-    monitoring_status: int = msgspec.field(default_factory=lambda: 1)
+    monitoring_status: Int32 = msgspec.field(default_factory=lambda: 1)
 
 
 class StopJob(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """Body of stop_job, strict. None = not given; jobState empty = completed."""
 
-    job_id: int | None = None
+    job_id: Int64 | None = None
     cluster: str | None = None
-    start_time: int | None = None
+    start_time: Int64 | None = None
     job_state: str = ""
-    stop_time: int = 0
+    stop_time: Int64 = 0
 
 
 def decode_query(body: bytes) -> QueryRequest:

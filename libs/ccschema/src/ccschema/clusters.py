@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from .fields import empty_list
+from .fields import Int32, empty_list
 from .hostlist import NodeList
 from .ids import same_device
 from .jsonin import BodyError, first_value, shaped
@@ -148,7 +148,7 @@ class MetricConfig(msgspec.Struct, rename="camel", omit_defaults=True):
     aggregation: str = msgspec.field(default_factory=str)
     footprint: str = ""
     sub_clusters: list[SubClusterConfig] = []
-    timestep: int = msgspec.field(default_factory=int)
+    timestep: Int32 = msgspec.field(default_factory=int)
     restrict: bool = False
     lower_is_better: bool = False
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from .fields import empty_list, null
+from .fields import Int32, Int64, empty_list, null
 from .units import MetricUnit
 
 Shared = Literal["none", "single_user", "multi_user"]
@@ -63,7 +63,7 @@ class Tag(msgspec.Struct, rename="camel"):
     type: str = msgspec.field(default_factory=str)
     name: str = msgspec.field(default_factory=str)
     scope: str = msgspec.field(default_factory=str)
-    id: int = msgspec.field(default_factory=int)
+    id: Int64 = msgspec.field(default_factory=int)
 
 
 class Resource(msgspec.Struct, rename="camel", omit_defaults=True):
@@ -71,18 +71,18 @@ class Resource(msgspec.Struct, rename="camel", omit_defaults=True):
 
     hostname: str = msgspec.field(default_factory=str)
     configuration: str = ""
-    hwthreads: list[int] = []
+    hwthreads: list[Int32] = []
     accelerators: list[str] = []
 
 
 class JobLink(msgspec.Struct, rename="camel"):
-    id: int = 0
-    job_id: int = 0
+    id: Int64 = 0
+    job_id: Int64 = 0
 
 
 class JobLinks(msgspec.Struct, rename="camel"):
     items: list[JobLink] | None = None
-    count: int = 0
+    count: Int64 = 0
 
 
 class JobStatistics(msgspec.Struct, rename="camel"):
@@ -114,17 +114,17 @@ class Job(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     meta_data: dict[str, str] | None = msgspec.field(default_factory=null)
     concurrent_jobs: JobLinks = msgspec.field(default_factory=JobLinks)
     energy: float = msgspec.field(default_factory=float)
-    array_job_id: int = 0
-    walltime: int = 0
-    requested_memory: int = 0
-    job_id: int = msgspec.field(default_factory=int)
-    duration: int = msgspec.field(default_factory=int)
-    smt: int = 0
-    monitoring_status: int = 0
-    num_acc: int = 0
-    num_hwthreads: int = 0
-    num_nodes: int = msgspec.field(default_factory=int)
+    array_job_id: Int64 = 0
+    walltime: Int64 = 0
+    requested_memory: Int64 = 0
+    job_id: Int64 = msgspec.field(default_factory=int)
+    duration: Int32 = msgspec.field(default_factory=int)
+    smt: Int32 = 0
+    monitoring_status: Int32 = 0
+    num_acc: Int32 = 0
+    num_hwthreads: Int32 = 0
+    num_nodes: Int32 = msgspec.field(default_factory=int)
     statistics: dict[str, JobStatistics] | None = msgspec.field(default_factory=null)
-    id: int = 0
-    submit_time: int = 0
-    start_time: int = msgspec.field(default_factory=int)
+    id: Int64 = 0
+    submit_time: Int64 = 0
+    start_time: Int64 = msgspec.field(default_factory=int)

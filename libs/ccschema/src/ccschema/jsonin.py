@@ -62,6 +62,17 @@ def first_value(body: bytes) -> Any:
         raise BodyError(f"invalid JSON at line {e.lineno}, column {e.colno}: {e.msg}") from None
     except (RecursionError, ValueError) as e:
         raise BodyError(f"invalid JSON: {e}" if isinstance(e, ValueError) else "the body is nested too deeply") from None
+    return _whole_characters(value) if "\\ud" in text.lower() else value
+
+
+def _whole_characters(value: Any) -> Any:
+    """Half of a surrogate pair, written as `\\ud800`, is no character: U+FFFD, as the other programs of the suite read it."""
+    if isinstance(value, str):
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if isinstance(value, list):
+        return [_whole_characters(entry) for entry in value]
+    if isinstance(value, dict):
+        return {_whole_characters(key): _whole_characters(entry) for key, entry in value.items()}
     return value
 
 

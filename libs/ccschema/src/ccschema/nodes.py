@@ -7,6 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
+from .fields import Int64
 from .jsonin import decode
 
 
@@ -34,10 +35,10 @@ class NodePayload(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw
 
     hostname: str = ""
     states: list[str] = []
-    cpus_allocated: int = 0
-    memory_allocated: int = 0
-    gpus_allocated: int = 0
-    jobs_running: int = 0
+    cpus_allocated: Int64 = 0
+    memory_allocated: Int64 = 0
+    gpus_allocated: Int64 = 0
+    jobs_running: Int64 = 0
 
 
 class NodeStates(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only=True):
