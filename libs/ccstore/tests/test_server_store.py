@@ -296,3 +296,32 @@ async def test_durable_messages_are_kept_by_the_server_when_they_cannot_be(begin
     with pytest.raises(PeerError):
         await handler("m.x", b"load,cluster=c,hostname=h value=2 %d" % t)
     monkeypatch.undo()
+
+
+async def test_file_format_json(begin, tmp_path: Path) -> None:
+    """PITFALLs metric-store 4.2: one decimal only; here the file restores every float32, even without its binary twin."""
+    text = '{"retention-in-memory":"48h","memory-cap":1,"checkpoints":{"file-format":"json"}}'
+    t = int(time.time()) - 6000
+    store = await begin(text)
+    body = b"load,cluster=c,hostname=h,type=core,type-id=0 value=0.0004 %d\nload,cluster=c,hostname=h,type=core,type-id=0 value=2 %d" % (
+        t,
+        t + 120,
+    )
+    await store.write(body, "")
+    await store.stop(10)
+    folder = tmp_path / "checkpoints" / "c" / "h"
+    assert sorted(p.suffix for p in folder.iterdir()) == [".bin", ".json"]
+    again = await begin(text)
+    await again.loaded()
+    assert await values(again, "h", t, t + 6000) == [pytest.approx(0.0004), 2]
+    await again.write(lines("h", t + 600, 1), "")
+    await again.stop(10)
+    assert sorted(p.suffix for p in folder.iterdir()) == [".bin", ".json"], "the older pair is gone"
+    next(folder.glob("*.bin")).unlink()
+    (folder / "readme").write_text("x")
+    third = await begin(text)
+    await third.loaded()
+    rows = await third.query(
+        QueryRequest(cluster="c", from_=t, to=t + 6000, queries=[ApiQuery(metric="load", host="h", type="core", type_ids=["0"])])
+    )
+    assert [v for v in rows[0][0].values.tolist() if v == v] == [pytest.approx(0.0004), 2]

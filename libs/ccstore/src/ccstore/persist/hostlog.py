@@ -168,13 +168,14 @@ class HostLog:
         for path in read_folder(self.folder).snapshots:
             if path != by and next_part_of(path) <= next_part:
                 path.unlink(missing_ok=True)
+                path.with_suffix(".json").unlink(missing_ok=True)  # its readable twin, with `file-format: json`
         self.drop(next_part)
 
     def erase(self) -> None:
         """All of a host that holds nothing any more: snapshots before parts, else freed data would come back; then the folder."""
         behind = self.cut()
         found = read_folder(self.folder)
-        for path in [*found.snapshots, *found.leftovers]:
+        for path in [*found.snapshots, *(s.with_suffix(".json") for s in found.snapshots), *found.leftovers]:
             path.unlink(missing_ok=True)
         self.drop(behind)
         with suppress(OSError):

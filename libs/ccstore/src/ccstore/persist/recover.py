@@ -21,6 +21,7 @@ from ..engine import Engine
 from ..registry import HostKey, SeriesKey
 from ..tiles import NoMemoryForTile
 from . import snapshot
+from .imported import FrequencyOf, read_imported
 from .parts import Folder, folder_of, read_folder
 from .parts import entries as part_entries
 from .records import Free, Keys, Samples
@@ -83,8 +84,10 @@ def _is_folder(path: Path) -> bool:
 # ---- reading, in a worker
 
 
-def read_host(root: Path, host: HostKey) -> HostImage:
-    """Newest good snapshot, then the parts from its `next_part` on. Never raises for what stands in files; OSError: a disk that fails."""
+def read_host(root: Path, host: HostKey, *, since: int = 0, frequency_of: FrequencyOf = lambda metric: None) -> HostImage:
+    """Newest good snapshot, then the parts from its `next_part` on; without a snapshot what the reference left since a time comes first.
+
+    Never raises for what stands in files; OSError: a disk that fails."""
     folder = folder_of(root, host)
     found = read_folder(folder)
     findings: list[Finding] = []
@@ -93,6 +96,8 @@ def read_host(root: Path, host: HostKey) -> HostImage:
     contents = _newest_snapshot(found, findings)
     log: list[Run | Free] = []
     log_bytes = 0
+    if contents is None and found.foreign:
+        log_bytes = _import(folder, since, frequency_of, log, findings)
     next_part = contents.head.next_part if contents else 0
     for part in found.parts:
         if part.size < START:
@@ -115,6 +120,17 @@ def read_host(root: Path, host: HostKey) -> HostImage:
             else:
                 later = contents.path
     return HostImage(host, table, now, later, log, log_bytes, findings)
+
+
+def _import(folder: Path, since: int, frequency_of: FrequencyOf, log: list[Run | Free], findings: list[Finding]) -> int:
+    """Bytes that were read."""
+    imported = read_imported(folder, since, frequency_of)
+    if imported is None:
+        return 0
+    findings += [Finding(path, text) for path, text in imported.notes]
+    if imported.keys:
+        log.append(Run(imported.keys, imported.ids, imported.times, imported.values))
+    return imported.bytes
 
 
 def _newest_snapshot(found: Folder, findings: list[Finding]) -> Contents | None:

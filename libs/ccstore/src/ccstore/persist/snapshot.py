@@ -261,5 +261,6 @@ def decode_block(payload: bytes, table: Table) -> list[Block]:
 
 def path_of(folder: Path, taken: int) -> Path:
     """`<timestamp>.bin`, later than every one there and never the name of another file (clocks step back)."""
-    names = [int(p.stem) for p in folder.glob("*.bin") if p.stem.isdigit()] if folder.is_dir() else []
+    there = (p.stem for pattern in ("*.bin", "*.json") for p in folder.glob(pattern))
+    names = [int(stem) for stem in there if stem.isdigit()] if folder.is_dir() else []
     return folder / f"{max([taken, *(n + 1 for n in names)])}.bin"

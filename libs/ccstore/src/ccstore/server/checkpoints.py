@@ -16,6 +16,7 @@ from ccdaemon.executors import Pool
 from ccdaemon.log import Log
 
 from ..engine import Engine
+from ..persist.export import write_json
 from ..persist.parts import folder_of
 from ..persist.snapshot import path_of, write_snapshot
 from ..persist.sync import sync_file_system
@@ -47,13 +48,14 @@ class Checkpointer:
     """Knows which hosts have records that no snapshot contains, and takes snapshots. All on the loop."""
 
     def __init__(
-        self, engine: Engine, wal: Wal, root: Path, pool: Pool, *, interval: float, log: Log, whole: Callable[[HostKey], bool]
+        self, engine: Engine, wal: Wal, root: Path, pool: Pool, *, interval: float, json: bool, log: Log, whole: Callable[[HostKey], bool]
     ) -> None:
         self._engine = engine
         self._wal = wal
         self._root = root
         self._pool = pool
         self._interval = interval
+        self._json = json  # file-format json: the same data as `<timestamp>.json` beside each snapshot
         self._log = log
         self._whole = whole
         self._due: dict[HostKey, float] = {}  # hosts with records since their snapshot → when (monotonic)
@@ -150,6 +152,8 @@ class Checkpointer:
                 final = await self._pool.run(path_of, folder, now)
                 tmp = final.with_name(final.name + ".tmp")
                 await self._pool.run(write_snapshot, t.view, next_part, tmp, now)
+                if self._json:
+                    await self._pool.run(write_json, t.view, final.with_suffix(".json"))
             except FAILURES as e:
                 self._log.throttled(10.0, "store.snapshot-failed", cluster=t.host.cluster, host=t.host.host, error=str(e))
                 return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from ccdaemon.executors import Pool
@@ -23,12 +23,16 @@ TRIES = 3
 class Loader:
     """Opens every host (newest block and log), asked-for ones first, then attaches what is older. `replayed`: bytes of log per host."""
 
-    def __init__(self, engine: Engine, root: Path, pool: Pool, *, readers: int, memory_cap: int, log: Log) -> None:
+    def __init__(self, engine: Engine, root: Path, pool: Pool, *, readers: int, memory_cap: int, retention: float,
+                 frequency_of: Callable[[str, str], int | None], log: Log) -> None:  # fmt: skip
+        """frequency_of: (cluster, metric) → seconds, for logs of the reference, which do not say it."""
         self._engine = engine
         self._root = root
         self._pool = pool
         self._readers = readers
         self._cap = memory_cap
+        self._retention = retention
+        self._frequency_of = frequency_of
         self._log = log
         self._closed: OrderedDict[HostKey, None] = OrderedDict()
         self._waiting: dict[HostKey, asyncio.Event] = {}
@@ -97,7 +101,10 @@ class Loader:
     async def _read(self, host: HostKey) -> HostImage | None:
         for attempt in range(TRIES):
             try:
-                return await self._pool.run(read_host, self._root, host)
+                since = int(time.time() - self._retention) if self._retention > 0 else 0
+                return await self._pool.run(
+                    read_host, self._root, host, since=since, frequency_of=lambda metric: self._frequency_of(host.cluster, metric)
+                )
             except OSError as e:
                 self._log.error("store.read-failed", cluster=host.cluster, host=host.host, error=str(e), attempt=attempt + 1)
                 await asyncio.sleep(0.2 * attempt)

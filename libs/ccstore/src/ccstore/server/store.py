@@ -73,9 +73,19 @@ class Store:
         self._root = config.directory
         self._wal = Wal(self._root, log=log, settled=self._settled, sync_interval=config.checkpoints.sync_interval,
                         max_size=config.checkpoints.max_wal_size)  # fmt: skip
-        self._loader = Loader(self.engine, self._root, self._files, readers=config.workers, memory_cap=cap, log=log)
+        self._tables, self._default = tables, default
+        self._loader = Loader(self.engine, self._root, self._files, readers=config.workers, memory_cap=cap,
+                              retention=config.retention_in_memory, frequency_of=self._frequency, log=log)  # fmt: skip
+
         self._checkpoints = Checkpointer(
-            self.engine, self._wal, self._root, self._files, interval=config.interval, log=log, whole=self._loader.whole
+            self.engine,
+            self._wal,
+            self._root,
+            self._files,
+            interval=config.interval,
+            json=config.checkpoints.file_format == "json",
+            log=log,
+            whole=self._loader.whole,
         )
         self._tasks = Tasks(self.engine, self._wal, self._loader, self._checkpoints, self._files, config, log=log)
         self._held = ExitStack()
@@ -218,7 +228,13 @@ class Store:
             if isinstance(ticket.waiter, asyncio.Future) and not ticket.waiter.done():
                 ticket.waiter.set_result(None)
 
+    def _frequency(self, cluster: str, metric: str) -> int | None:
+        table = self._tables.get(cluster, self._default)
+        spec = table.get(metric) if table is not None else None
+        return spec.frequency if spec else None
+
     def set_metrics(self, tables: Mapping[str, MetricTable], default: MetricTable | None = None) -> None:
+        self._tables, self._default = tables, default
         for change in self.engine.set_metrics(tables, default):
             self._log.info("store.metric-changed", cluster=change.cluster, metric=change.metric, old=str(change.old), new=str(change.new))
 
