@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from cc_backend.access import MATRIX, Right, Standing
@@ -88,6 +90,17 @@ async def test_errors_come_first_and_name_their_path(graphql):
     got = json.loads(text)
     assert got["data"]["jobs"]["count"] == 6 and got["data"]["job"] is None
     assert (got["errors"][0]["path"], got["errors"][0]["message"]) == (["job"], "no such job")
+
+
+@pytest.mark.parametrize("coding", ["gzip, deflate", "identity"])
+async def test_large_answers_are_streamed_and_compressed_where_the_client_takes_it(graphql, coding):
+    query = "{" + " ".join(f"a{n}: jobMetrics(id:5, resolution:0){{name metric{{series{{hostname data}}}}}}" for n in range(20)) + "}"
+    headers = {"X-Test-User": "root", "Accept-Encoding": coding}
+    async with graphql.client.post("/query", json={"query": query}, headers=headers) as answer:
+        got = await answer.json()
+        assert answer.headers.get("Transfer-Encoding") == "chunked" and len(await answer.read()) > 100_000
+        assert answer.headers.get("Content-Encoding") == ("gzip" if "gzip" in coding else None)
+    assert all(part == got["data"]["a0"] and len(part[0]["metric"]["series"]) == 9 for part in got["data"].values())
 
 
 # ---- limits
@@ -461,3 +474,10 @@ async def test_order_is_equal_in_repeated_requests(graphql):
     query = "{tags{name} globalMetrics{name} jobMetrics(id:1){name scope} clusters{subClusters{name}}}"
     answers = [json.dumps((await graphql.ask(query))[1]) for _ in range(5)]
     assert len(set(answers)) == 1
+
+
+def test_the_page_of_the_reference_names_every_root_field_and_no_other():
+    page = Path(__file__).parents[4] / "docs" / "reference" / "graphql.md"
+    table = page.read_text().split("| root field |")[1].split("\n\n")[0]
+    named = {name for line in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", line.split("|")[1])}
+    assert named == set(make_schema().query_type.fields)
