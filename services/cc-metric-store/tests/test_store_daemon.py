@@ -146,6 +146,24 @@ def test_no_second_daemon_on_one_folder(daemon) -> None:
 
 @pytest.mark.e2e
 @pytest.mark.slow
+def test_cleanup_on_demand(daemon) -> None:
+    """PITFALLs metric-store 6.6: hangs without num-workers; works on the folder of a running server without any lock."""
+    d = daemon(store={"cleanup": {"mode": "archive", "directory": "archive"}}).start()
+    old = int(time.time()) - 40 * 3600
+    assert d.write("\n".join(f"clock,hostname=h value={n} {old + n}" for n in range(500)))[0] == 200
+    command = [*d.process.command, "-cleanup-checkpoints"]
+    refused = subprocess.run(command, cwd=d.folder, capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 1 and "in use" in refused.stderr
+    d.stop()
+    d.config["metric-store"]["retention-in-memory"] = "1h"  # type: ignore[index]
+    (d.folder / "config.json").write_text(json.dumps(d.config))
+    done = subprocess.run(command, cwd=d.folder, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "1 checkpoint files, 500 rows archived to parquet." in done.stdout, (done.stdout, done.stderr)
+    assert d.files() == [] and len(list((d.folder / "archive" / "fritz").iterdir())) == 1
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
 def test_nats(daemon, tmp_path: Path) -> None:
     """Tags by subscription; a server that comes later and comes back; with `durable` nothing is lost while the store is away."""
     server, port = nats_server(tmp_path / "nats", jetstream=True)

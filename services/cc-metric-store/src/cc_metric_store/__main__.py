@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -30,6 +31,7 @@ class Flags(msgspec.Struct):
     logdate: Annotated[bool, Meta(description="Date and time in log lines.")] = False
     dev: Annotated[bool, Meta(description="Accepted; the interface is described in the documentation.")] = False
     gops: Annotated[bool, Meta(description="Accepted, without effect.")] = False
+    cleanup_checkpoints: Annotated[bool, Meta(description="One cleanup run on the files of a store that is stopped, then exit.")] = False
     check_config: Annotated[bool, Meta(description="Read the configuration, report all mistakes, exit 0 or 1.")] = False
 
 
@@ -38,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if flags.check_config:
         return check_config(Path(flags.config))
     log = make_log(NAME, level=flags.loglevel, dates=flags.logdate)
+    if flags.cleanup_checkpoints:
+        return guarded(log, lambda: cleanup(read_config(Path(flags.config)), log))
     return guarded(log, lambda: serve(read_config(Path(flags.config)), log))
 
 
@@ -53,6 +57,18 @@ def check_config(path: Path) -> int:
     if any(problem.fatal for problem in found):
         return 1
     print(f"{path}: fine")
+    return 0
+
+
+def cleanup(config: Config, log: Log) -> int:
+    """Locks the folder: on that of a running server it says so and changes nothing."""
+    from .app import cleanup_once
+
+    hosts, rows = asyncio.run(cleanup_once(config, log))
+    if config.store.cleanup.mode == "archive":
+        print(f"Cleanup done: {hosts} checkpoint files, {rows} rows archived to parquet.")
+    else:
+        print(f"Cleanup done: {hosts} checkpoint files deleted or shortened.")
     return 0
 
 

@@ -42,6 +42,16 @@ def add_parts(app: Application, config: Config, sock: socket.socket, tls: Server
     app.add(Listener(sock, web_app(store, app.registry, verifier), tls=tls.context if tls else None, log=log), Phase.INTAKE)
 
 
+async def cleanup_once(config: Config, log: Log) -> tuple[int, int]:
+    """(hosts, rows) of one cleanup run without serving anybody."""
+    store = Store(config.store, tables={}, default=MetricTable({}), log=log, registry=Registry("cc-metric-store"))
+    await store.start()
+    try:
+        return await store.cleanup_now()
+    finally:
+        await store.stop(60.0)
+
+
 def metric_table(metrics: Mapping[str, Metric], log: Log) -> MetricTable:
     specs = {}
     for name, metric in metrics.items():

@@ -139,6 +139,11 @@ class Store:
         self._held.close()
         self._loop = None
 
+    async def cleanup_now(self) -> tuple[int, int]:
+        """One cleanup run on the files of a store that serves nobody (`-cleanup-checkpoints`): see `Tasks.cleanup_now`."""
+        await self.loaded()
+        return await self._tasks.cleanup_now(int(time.time()))
+
     @property
     def loading(self) -> bool:
         return not self._loader.finished.is_set()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from ccdaemon.errors import OperatorError
 from ccdaemon.executors import Pool
 from ccdaemon.log import Log
 
@@ -78,6 +79,26 @@ class Tasks:
         last = self._archiver.last()
         since = last if last is not None else self._engine.usage().oldest
         return since is not None and now - keep - since >= keep and await self._archiver.run(now - keep)
+
+    async def cleanup_now(self, now: int) -> tuple[int, int]:
+        """One cleanup run with cut-off now - retention, whatever is due: (hosts whose checkpoint shrank or went, rows archived).
+
+        OperatorError: the archive could not be written, and nothing is freed."""
+        keep = int(self._config.retention_in_memory)
+        if keep <= 0:
+            return 0, 0
+        if self._archiver is not None and not await self._archiver.run(now - keep):
+            raise OperatorError("metric-store.cleanup: the archive could not be written", "see the messages before; nothing was removed")
+        before = {host: usage for host in self._engine.hosts() if (usage := self._oldest(host)) is not None}
+        await self._forget(self._engine.retain(now))
+        left = set(self._engine.hosts())
+        changed = [h for h in left if self._oldest(h) != before.get(h)]
+        await self._checkpoints.take(changed)
+        return len(changed) + len(before.keys() - left), self._archiver.rows if self._archiver is not None else 0
+
+    def _oldest(self, host: HostKey) -> tuple[int, ...] | None:
+        with self._engine.view(host) as view:
+            return tuple(number for group in view.groups for number, _ in group.tiles[:1]) or None
 
     async def cap_once(self, now: int) -> None:
         """Down to the cap. In mode `archive` younger data is archived and freed before the cap is reached."""
