@@ -27,12 +27,14 @@ def test_heads_are_interned_while_they_live_and_equal_by_content():
     assert head("m", {"a": "1"}) != first and head("m", {"a": "1"}, {"unit": "B"}) == first
     gc.collect()
     gc.disable()  # heads that others left behind must not vanish in between
-    count = msg.interning().heads
-    other = head("of a moment", {"a": "b"})
-    assert msg.interning().heads == count + 1
-    del other
-    gc.enable()
-    assert msg.interning().heads == count
+    try:
+        count = msg.interning().heads
+        other = head("of a moment", {"a": "b"})
+        assert msg.interning().heads == count + 1
+        del other
+        assert msg.interning().heads == count
+    finally:
+        gc.enable()
 
 
 def test_heads_above_the_cap_are_made_but_not_kept(monkeypatch):
