@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { curve, sentence, zoomResolution } from "../src/core/curve";
+import { bandOf, curve, sentence, zoomResolution } from "../src/core/curve";
 import { csv } from "../src/core/csv";
 import { availability, finest, metricNames, missingPairs, natural } from "../src/core/metrics";
 import { roofOf, roofPoints, roofTop } from "../src/core/roofline";
@@ -45,6 +45,13 @@ describe("curves", () => {
     expect(curve("m", "node", metric([series("n1", [1])], { statisticsSeries: stats }), config, main, { statistics: true })).toMatchObject({ lines: [[1], [2], [3]], names: ["min", "median", "max"] });
     const old = { min: [1], median: [], mean: [2.5], max: [3] };
     expect(curve("m", "node", metric([series("n1", [1])], { statisticsSeries: old }), config, main, { statistics: true })?.names).toEqual(["min", "mean", "max"]);
+  });
+  test("a band over many lines leaves out missing values", () => {
+    expect(bandOf([[1, 4], [3, null], [2, 6], [10, 5]])).toMatchObject({ min: [1, 4], median: [2.5, 5], max: [10, 6] });
+    expect(bandOf([[1], [2]])).toMatchObject({ min: [null], median: [null], max: [null] });
+    const nine = Array.from({ length: 9 }, (_, i) => series("n1", [i], String(i)));
+    expect(curve("m", "core", metric(nine), config, main, { statistics: true })).toMatchObject({ kind: "statistics", lines: [[0], [4], [8]] });
+    expect(curve("m", "core", metric(nine.slice(0, 7)), config, main, { statistics: true })?.kind).toBe("lines");
   });
   test("the sentence for those who do not see", () => {
     const c = curve("flops_any", "node", metric([series("n1", [90])]), config, main);

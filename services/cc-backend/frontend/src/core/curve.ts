@@ -1,7 +1,7 @@
 import { type Level, badIsHigh, level, thresholdsAt, tint } from "./levels";
 import { seriesName, summary, unitOf } from "./metrics";
 import { withUnit } from "./numbers";
-import type { JobMetric, MetricConfig, Resampling, Scope, Stat, SubCluster, Thresholds, Unit, Value } from "./types";
+import type { JobMetric, MetricConfig, Resampling, Scope, Stat, StatsSeries, SubCluster, Thresholds, Unit, Value } from "./types";
 
 /** Everything that a time plot draws and says, without a pixel in it. */
 export interface Curve {
@@ -24,10 +24,29 @@ export interface Curve {
 
 export interface CurveOptions { statistics?: boolean; host?: string | null }
 
+/** Minimum, median and maximum per time step over the values that are there; fewer than three give a gap (graphql 7.4, `statisticsSeries`). */
+export function bandOf(series: readonly (readonly Value[])[]): StatsSeries {
+  const length = series.reduce((n, l) => Math.max(n, l.length), 0);
+  const out: StatsSeries = { min: [], median: [], mean: [], max: [] };
+  for (let i = 0; i < length; i += 1) {
+    const v = series.flatMap((l) => l[i] ?? []).sort((a, b) => a - b);
+    const half = v.length >> 1;
+    const enough = v.length >= 3;
+    out.min.push(enough ? (v[0] ?? null) : null);
+    out.median.push(enough ? (v.length % 2 ? (v[half] ?? null) : ((v[half - 1] ?? 0) + (v[half] ?? 0)) / 2) : null);
+    out.max.push(enough ? (v.at(-1) ?? null) : null);
+  }
+  return out;
+}
+
+/** From so many series on a list cell draws their statistics. */
+export const BAND_FROM = 8;
+
 /** Null when no sample is there to draw. */
 export function curve(name: string, scope: Scope, m: JobMetric, config: MetricConfig | null, sub: SubCluster | null, options: CurveOptions = {}): Curve | null {
   const thresholds = thresholdsAt(config, sub, scope);
-  const stats = options.statistics ? m.statisticsSeries : null;
+  const dense = (m.series?.length ?? 0) >= BAND_FROM;
+  const stats = options.statistics ? (m.statisticsSeries ?? (dense ? bandOf((m.series ?? []).map((s) => s.data ?? [])) : null)) : null;
   const middle = stats ? (stats.median?.length ? stats.median : stats.mean) : null;
   const all = m.series ?? [];
   const shown = options.host ? all.filter((s) => s.hostname === options.host) : all;
