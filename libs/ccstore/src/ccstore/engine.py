@@ -125,8 +125,8 @@ class Engine:
 
     def series_keys(self, host: HostKey, ids: Iterable[int]) -> list[SeriesKey]:
         """What the log must declare before samples of these ids. KeyError: unknown host."""
-        keys = self._host(host).keys
-        return [keys[id_] for id_ in ids]
+        slots = self._host(host).slots
+        return [self._registry.key(slots[id_]) for id_ in ids]
 
     def usage(self) -> Usage:
         """Exact; walks the groups, not the tiles."""
@@ -198,10 +198,12 @@ class Engine:
         if not keys:
             return np.empty(0, np.int32)
         found = self._registry.make_host(host)
-        for key in keys:
-            if key not in found.by_key:
-                self._registry.add_slot(found, key)
-        return np.array([found.by_key[key] for key in keys], np.int32)
+        slots = [self._declared(found, key) for key in keys]
+        return self._registry.slots["local"][slots].astype(np.int32)
+
+    def _declared(self, host: Host, key: SeriesKey) -> int:
+        slot = self._registry.slot_of(host, key)
+        return self._registry.add_slot(host, key) if slot is None else slot
 
     def restore_spans(self, host: HostKey, ids: NDArray[np.int32], first: NDArray[np.int64], last: NDArray[np.int64]) -> None:
         """Widens first and last bin of each id by what the snapshot says, so that acceptance is as before the stop (last < first:
@@ -242,7 +244,8 @@ class Engine:
         host = self._host(key)
         if host.retired:
             for id_ in np.unique(ids).tolist():
-                self._registry.series_at(host, host.keys[id_].levels, host.keys[id_].metric)
+                series = self._registry.key(host.slots[id_])
+                self._registry.series_at(host, series.levels, series.metric)
         return np.array(host.slots, np.int64)[ids]
 
 

@@ -112,9 +112,8 @@ class Freeing:
         """Rows at and below a level; None: all."""
         if not levels:
             return None
-        keys = group.host.keys
-        local = self.registry.slots["local"][group.slots]
-        return np.array([row for row, id_ in enumerate(local) if keys[id_].levels[: len(levels)] == levels], np.int64)
+        paths = [self.registry.key(slot).levels for slot in group.slots]
+        return np.array([row for row, path in enumerate(paths) if path[: len(levels)] == levels], np.int64)
 
     def _clear(self, group: Group, number: int, rows: NDArray[np.int64] | None) -> int:
         """Takes rows out of a tile, and the tile when nothing is left in it. Returns how many of them had a value."""

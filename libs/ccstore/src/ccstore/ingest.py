@@ -16,13 +16,13 @@ from typing import NamedTuple
 
 import numpy as np
 from ccmessage.decode import LineError, Precision, decode
-from ccmessage.message import Message
+from ccmessage.message import FieldValue, Message
 from numpy.typing import NDArray
 
 from . import kernels
 from .keys import Keys
 from .metrics import MetricSpec, MetricTable
-from .registry import HostKey, Registry, SeriesKey, level_name, path_element
+from .registry import Host, HostKey, Registry, SeriesKey, level_name, path_element
 from .tiles import SHIFT, NoMemoryForTile, Tiles
 
 MAX_LINE = 64 * 1024
@@ -236,7 +236,7 @@ class Intake:
             raise Refused(Reason.SERIES, f"max-series ({self.limits.max_series}) is reached")
         host = registry.make_host(place.host)
         key = SeriesKey(place.levels, place.metric, frequency, phase)
-        slot = self._slot_for(host.by_key.get(key), place, key)
+        slot = self._slot_for(host, key)
         try:
             self._put(slot, (time - phase) // frequency, value)
         except Refused:
@@ -248,15 +248,14 @@ class Intake:
         registry.slots["drift"][slot] = 0
         return slot
 
-    def _slot_for(self, local: int | None, place: Place, key: SeriesKey) -> int:
+    def _slot_for(self, host: Host, key: SeriesKey) -> int:
         """A slot for the key as newest generation: the one the host has already, or a new one."""
-        host = self.registry.make_host(place.host)
-        series = self.registry.series_at(host, place.levels, place.metric)
+        slot = self.registry.slot_of(host, key)
+        series = self.registry.series_at(host, key.levels, key.metric)
         before = series.slots[-1] if series.slots else None
-        if local is None:
+        if slot is None:
             slot = self.registry.add_slot(host, key)
-        else:
-            slot = host.slots[local]
+        elif before != slot:
             series.slots.remove(slot)
             series.slots.append(slot)
         if before is not None and before != slot:
@@ -361,6 +360,10 @@ class _Batch:
                 raise Refused(Reason.LENGTH, f"longer than {MAX_LINE} bytes")
             if not start.startswith(b"#"):
                 self._check_name(start)
+            plain = plain_line(raw, self.now)
+            if plain is not None:
+                self._store(*plain, raw)
+                return
             for item in _decoded(raw, self.now):
                 self._slow_item(item, raw, line)
         except Refused as refused:
@@ -378,15 +381,17 @@ class _Batch:
         if isinstance(item, LineError):
             self._refuse(Refused(Reason.SYNTAX, error_text(item)), line + item.line - 1, item.column)
             return
-        place = self.intake.place(item.head.name, item.head.tags, raw, self.cluster)
+        self._store(item.head.name, item.head.tags, item.fields, item.time_ns // 1_000_000_000, raw)
+
+    def _store(self, name: str, tags: Mapping[str, str], fields: Mapping[str, FieldValue], time: int, raw: bytes) -> None:
+        place = self.intake.place(name, tags, raw, self.cluster)
         if place.host in self.intake.registry.closed:
             self.answer.closed.add(place.host)
             self._rest.append(raw if raw.endswith(b"\n") else raw + b"\n")
             return
-        value = value_of(item, place.host.host)
-        if not place.levels and "stype" in item.head.tags:
+        value = value_of(fields, place.host.host)
+        if not place.levels and "stype" in tags:
             self._tell(f"metric {place.metric}: type=node with stype: all sub-instances of a host fall into one series")
-        time = item.time_ns // 1_000_000_000
         slot = self.intake.store(place, time, value, self.now)
         out = int(self.state[kernels.OUT])
         self.slots[out], self.times[out], self.values[out] = slot, time, value
@@ -436,6 +441,9 @@ class _Batch:
 
 # ---- lines
 
+_PLAIN = re.compile(
+    rb"([^\x00-\x20\\\x7f#][^\x00-\x20\\\x7f]*+) value=(-?[0-9]{1,17}(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,2})?)(?: ([0-9]{1,9}|[1-8][0-9]{9}))?\n?\Z"
+)
 _HOST = re.compile(rb",host(?:name)?=([^, \r\n]+)")
 _HOSTS = re.compile(rb",(host|hostname)=")
 _NAME = re.compile(rb"(?:\\[, ]|[^, \r\n])*")
@@ -473,6 +481,15 @@ def plain_key(key: bytes) -> tuple[str, dict[str, str]] | None:
     return (name, pairs) if name and all(pairs) and all(pairs.values()) else None
 
 
+def plain_line(raw: bytes, now: int) -> tuple[str, dict[str, str], dict[str, FieldValue], int] | None:
+    """Name, tags, fields and seconds of a line of the usual form; None: one for `ccmessage.decode`, malformed or not."""
+    found = _PLAIN.match(raw)
+    parsed = plain_key(found[1]) if found else None
+    if found is None or parsed is None:
+        return None
+    return *parsed, {"value": float(found[2])}, now if found[3] is None else int(found[3])
+
+
 def _decoded(raw: bytes, now: int) -> Iterable[Message | LineError]:
     return decode(raw, precision=Precision.AUTO, default_ns=now * 1_000_000_000)
 
@@ -503,16 +520,16 @@ def levels_of(tags: Mapping[str, str]) -> tuple[str, ...]:
     return (level3, level4) if level4 else (level3,)
 
 
-def value_of(m: Message, host: str) -> float:
+def value_of(fields: Mapping[str, FieldValue], host: str) -> float:
     """The number in the field `value`. Refused: another field, no number."""
-    for key, value in m.fields.items():
+    for key, value in fields.items():
         if key != "value":
             raise Refused(Reason.FIELD, f"host {host}: unknown field: '{key}' (value: {value})")
         if isinstance(value, bool | str):
             raise Refused(
                 Reason.VALUE, f"host {host}: unsupported value type in message: {'bool' if isinstance(value, bool) else 'string'}"
             )
-    return _as_float32(float(m.fields["value"]))
+    return _as_float32(float(fields["value"]))
 
 
 def _as_float32(value: float) -> float:

@@ -61,7 +61,7 @@ def held(memory: Memory, found: Sequence[Series]) -> Held:
     entries = memory.slots[[slot for _, slot in pairs]]
     there = entries["first"] <= entries["last"]
     numbers = np.array([i for i, _ in pairs], np.int64)[there]
-    owner = np.cumsum(np.diff(numbers, prepend=numbers[:1]) > 0)
+    owner = np.cumsum(np.diff(numbers, prepend=numbers[:1]) > 0, dtype=np.int64)
     return Held(entries[there], owner, int(owner[-1]) + 1 if owner.size else 0)
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+T = TypeVar("T")
 NOTHING_FIRST = np.iinfo(np.int64).max
 NOTHING_LAST = np.iinfo(np.int64).min
 """First and last bin of a slot that holds nothing."""
@@ -93,14 +94,12 @@ class Group:
 
 @dataclass(slots=True, eq=False)
 class Host:
-    """slots, keys: by local id. by_key finds the id again; retired series keep their ids until the host is gone."""
+    """slots: by local id. Retired series keep their ids until the host is gone."""
 
     key: HostKey
     index: int
     root: Level = field(default_factory=Level)
     slots: list[int] = field(default_factory=list)
-    keys: list[SeriesKey] = field(default_factory=list)
-    by_key: dict[SeriesKey, int] = field(default_factory=dict)
     by_metric: dict[str, list[Series]] = field(default_factory=dict)
     retired: dict[tuple[tuple[str, ...], str], Series] = field(default_factory=dict)
     groups: dict[int, Group] = field(default_factory=dict)
@@ -158,6 +157,7 @@ class Registry:
         self._free_slots: list[int] = []
         self._free_groups: list[int] = []
         self._free_hosts: list[int] = []
+        self._words: dict[Any, Any] = {}
         self.series = 0
 
     # ---- looking
@@ -174,6 +174,24 @@ class Registry:
         for name in levels:
             level = level.children.get(name) if level else None
         return level
+
+    def key(self, slot: int) -> SeriesKey:
+        """What a slot is, as the log and snapshots name it."""
+        series = self.series_of[slot]
+        assert series is not None
+        entry = self.slots[slot]
+        return SeriesKey(series.levels, series.metric, int(entry["frequency"]), int(entry["phase"]))
+
+    def slot_of(self, host: Host, key: SeriesKey) -> int | None:
+        """The slot of exactly this generation, whether its series is in the tree or retired."""
+        level = self.find(host, key.levels)
+        series = level.series.get(key.metric) if level is not None else None
+        if series is None:
+            series = host.retired.get((key.levels, key.metric))
+        for slot in series.slots if series is not None else ():
+            if self.slots["phase"][slot] == key.phase and self.slots["frequency"][slot] == key.frequency:
+                return slot
+        return None
 
     # ---- making
 
@@ -197,8 +215,6 @@ class Registry:
         self.series_of[slot] = series
         group.slots.append(slot)
         host.slots.append(slot)
-        host.keys.append(key)
-        host.by_key[key] = local
         series.slots.append(slot)
         return slot
 
@@ -212,11 +228,16 @@ class Registry:
             level = child
         series = level.series.get(metric)
         if series is None:
-            series = host.retired.pop((levels, metric), None) or Series(levels, metric)
-            level.series[metric] = series
-            host.by_metric.setdefault(metric, []).append(series)
+            series = host.retired.pop((levels, metric), None) or Series(self._shared(levels), self._shared(metric))
+            level.series[series.metric] = series
+            host.by_metric.setdefault(series.metric, []).append(series)
             self.series += 1
         return series
+
+    def _shared(self, word: T) -> T:
+        """One object for equal words: hosts have the same levels and metrics."""
+        shared: T = self._words.setdefault(word, word)
+        return shared
 
     def _make_group(self, host: Host, frequency: int) -> Group:
         index = _taken(self._free_groups, self.group_of)
@@ -315,5 +336,5 @@ def group_view(registry: Registry, group: Group, matrix: Callable[[Tile], NDArra
     rows = len(group.slots)
     tiles = [(number, matrix(group.tiles[number])[:rows]) for number in sorted(group.tiles)]
     ids = entries["local"].astype(np.int32)
-    keys = [group.host.keys[id_] for id_ in ids.tolist()]
+    keys = [registry.key(slot) for slot in group.slots]
     return GroupView(group.frequency, ids, keys, entries["first"].copy(), entries["last"].copy(), tiles)
