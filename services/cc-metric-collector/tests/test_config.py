@@ -129,6 +129,10 @@ def test_layout_of_old_releases(write):
         ({"sinks": {"a": {"type": "http"}}}, "url"),
         ({"sinks": {"a": {"type": "http", "url": "http://h/", "flush_delay": "5"}}}, "no duration"),
         ({"sinks": {"a": {"type": "nats", "host": "h"}}}, "subject"),
+        ({"sinks": {"a": {"type": "http", "url": "ftp://x"}}}, "no http or https URL"),
+        ({"sinks": {"a": {"type": "http", "url": "http://h/", "username": "u"}}}, "password is missing"),
+        ({"sinks": {"a": {"type": "nats", "host": "h", "subject": "x", "tls_key_file": "k"}}}, "tls_cert_file is missing"),
+        ({"receivers": {"a": {"type": "http", "password": "p"}}}, "username is missing"),
         ({"receivers": {"a": {"type": "nats"}}}, "subject"),
         ({"router": {"process_messages": {"drop_messages_if": ["nam == 'x'"]}}}, "nam"),
         ({"router": {"process_messages": {"drop_messages_if": ["match('temp', name)"]}}}, "match"),
@@ -141,6 +145,19 @@ def test_mistakes_say_what_is_wrong(write, change, says):
     document = {k: v for k, v in (MAIN | change).items() if v is not None}
     found = fatal(write(document))
     assert found and any(says in text for text in found), found
+
+
+def test_bad_rules_have_their_place(write):
+    text = """{"main": {"interval": "10s"}, "collectors": {}, "sinks": {"o": {"type": "stdout",
+    "process_messages": {
+      "add_tags_if": [{"key": "a", "value": "b", "if": "true"},
+                      {"key": "a", "value": "b", "if": "nam == 'x'"}]}}},
+    "router": {"process_messages": {
+       "change_unit_prefix": {"name == 'a'": "G",
+                              "nam == 'x'": "G"}}}}"""
+    path = write(text)
+    lines = sorted(int(p.removeprefix(f"{path}:").split(":")[0]) for p in fatal(path))
+    assert lines == [4, 7]
 
 
 def test_all_mistakes_at_once(write):

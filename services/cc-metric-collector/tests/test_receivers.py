@@ -154,14 +154,14 @@ async def test_pitfall_two_receivers_share_nothing(serve):
     assert (await post(f"{second}/b"))[0] == 200 and len(b.got) == 1 and not a.got
 
 
-async def test_a_taken_port_and_half_a_configuration_are_the_operators(serve, make_context):
+async def test_a_taken_port_and_a_bad_key_are_the_operators(serve, make_context):
     url, _ = await serve()
     log = make_context().log
     taken = HttpReceiver(Keys(type="http", address="127.0.0.1", port=url.rpartition(":")[2]), "in", log, Ledger("in"))
     with pytest.raises(OperatorError, match="cannot listen"):
         await taken.run(Taker())
-    with pytest.raises(OperatorError, match="both"):
-        HttpReceiver(Keys(type="http", username="u"), "in", log, Ledger("in"))
+    with pytest.raises(OperatorError, match="key"):
+        HttpReceiver(Keys(type="http", jwt_public_key="zz"), "in", log, Ledger("in"))
 
 
 async def test_tls(serve, tmp_path):

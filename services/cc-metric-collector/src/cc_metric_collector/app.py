@@ -21,13 +21,13 @@ from ccdaemon.config.types import Problem
 from ccdaemon.errors import ConfigErrors, DaemonError, OperatorError
 from ccdaemon.ledger import Registry
 from ccdaemon.log import Log
-from ccmessage.processor import Failure, Processor, RuleErrors
+from ccmessage.processor import Failure, Processor, RuleError, RuleErrors
 
 from .base import Context, Receiver
 from .commands import run_command
 from .config import MainConfig, Settings
 from .manager import Health, Manager
-from .plugins import Chosen, choose
+from .plugins import Chosen, choose, rule_problem
 from .router import Intake, Router, local_hostname, router_notes, router_options
 from .sinks.runner import SinkRunner
 from .sinks.setup import make_runner
@@ -159,7 +159,13 @@ def compile_router(settings: Settings, hostname: str) -> Processor:
     try:
         return Processor.compile(router_options(config), missing={config.hostname_tag: hostname})
     except RuleErrors as errors:
-        raise ConfigErrors([Problem(f"router.process_messages.{e.path}", None, e.text, e.remedy) for e in errors.errors]) from None
+        raise ConfigErrors([router_problem(e, settings) for e in errors.errors]) from None
+
+
+def router_problem(error: RuleError, settings: Settings) -> Problem:
+    node = settings.router_node
+    rules = node.value.get("process_messages") if node is not None and isinstance(node.value, dict) else None
+    return rule_problem(error, "router.process_messages", rules)
 
 
 def compile_cache_rules(settings: Settings) -> list[Aggregate]:
@@ -170,7 +176,8 @@ def compile_cache_rules(settings: Settings) -> list[Aggregate]:
 
     aggregates, errors = compile_aggregates(settings.router.interval_aggregates)
     if errors:
-        raise ConfigErrors([Problem(f"router.interval_aggregates{e.path}", None, e.text, e.remedy) for e in errors])
+        node = settings.router_node
+        raise ConfigErrors([rule_problem(msgspec.structs.replace(e, path=f"interval_aggregates{e.path}"), "router", node) for e in errors])
     return aggregates
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import msgspec
@@ -36,3 +37,10 @@ class ReceiverConfig(msgspec.Struct, kw_only=True):
 
     type: Annotated[str, Meta(description="Kind of the receiver.")]
     process_messages: Annotated[ProcessorOptions | None, Meta(description="Message processor of this receiver alone.")] = None
+
+
+def both_or_none(config: msgspec.Struct, first: str, second: str) -> Iterator[tuple[str, str, str]]:
+    """A rule between two keys, for the method `check` of a configuration."""
+    given, missing = (first, second) if getattr(config, first) else (second, first)
+    if getattr(config, given) and not getattr(config, missing):
+        yield given, f"{missing} is missing beside it", "give both or none"

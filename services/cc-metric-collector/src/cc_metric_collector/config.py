@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import msgspec
 from ccdaemon.config.jsonc import Node
@@ -56,6 +56,9 @@ class AggregateConfig(msgspec.Struct):
 
 
 class RouterConfig(msgspec.Struct):
+    removed_keys: ClassVar[Mapping[str, str]] = {
+        "manipulate_messages": "it never existed: write the rules into process_messages",
+    }
     process_messages: Annotated[ProcessorOptions | None, Meta(description="Message processor of everything that passes.")] = None
     interval_timestamp: Annotated[
         bool | None,
@@ -86,6 +89,7 @@ class Settings(msgspec.Struct):
     collectors: Mapping[str, Node]
     receivers: Mapping[str, Node]
     warnings: list[Problem]
+    router_node: Node | None = None  # for the places of bad rules
 
 
 SECTIONS = {
@@ -101,4 +105,12 @@ def load_settings(path: Path) -> Settings:
     """Read the main file and what it includes. ConfigErrors with every mistake."""
     loaded = load(path, SECTIONS)
     got = loaded.sections
-    return Settings(got["main"], got["router"], got["sinks"], got["collectors"], got["receivers"] or {}, list(loaded.warnings))
+    return Settings(
+        got["main"],
+        got["router"],
+        got["sinks"],
+        got["collectors"],
+        got["receivers"] or {},
+        list(loaded.warnings),
+        loaded.nodes.get("router"),
+    )

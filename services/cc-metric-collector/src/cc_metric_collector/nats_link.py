@@ -21,8 +21,6 @@ def nats_url(host: str, port: str, *, tls: bool) -> str:
 
 def nats_config(url: str, *, user: str, password: Secret, nkey_file: str, ca: str, cert: str, key: str) -> NatsConfig:
     """User and password if both are given, else the key file: a bare NKey seed or a `.creds` file. OperatorError."""
-    if bool(cert) != bool(key):
-        raise OperatorError("tls_cert_file and tls_key_file belong together", "give both or none")
     by_password = bool(user and password)
     creds, seed = ("", "") if by_password or not nkey_file else key_kind(Path(nkey_file))
     return NatsConfig(

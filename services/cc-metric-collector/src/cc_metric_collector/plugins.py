@@ -5,16 +5,19 @@ A plug-in that cannot be made is a fatal problem for `-check-config`; the runnin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 from ccdaemon.config.jsonc import Node
-from ccdaemon.config.types import Problem
+from ccdaemon.config.types import Position, Problem
 from ccdaemon.config.walk import convert
-from ccmessage.processor import Processor, RuleErrors
+from ccmessage.processor import Processor, RuleError, RuleErrors
 
 from .registry import UnknownPlugin, plugin
+
+STEP = re.compile(r'\["((?:[^"\\]|\\.)*)"\]|\[(\d+)\]|([^.\[\]]+)')
 
 
 class Chosen(msgspec.Struct, frozen=True):
@@ -61,6 +64,25 @@ def type_of(node: Node) -> str | None:
     return member.value if member is not None and isinstance(member.value, str) else None
 
 
+def rule_problem(error: RuleError, at: str, node: Node | None) -> Problem:
+    """A bad rule with its place in the file; `node` is what `at` names."""
+    place = locate(node, error.path) if node is not None else None
+    return Problem(f"{at}.{error.path}", place, error.text, error.remedy)
+
+
+def locate(node: Node, path: str) -> Position:
+    """Position of `add_tags_if[2].if` or `change_unit_prefix["name == 'x'"]` below a node: as deep as the path leads."""
+    for quoted, index, key in STEP.findall(path):
+        value = node.value
+        if isinstance(value, list) and index and int(index) < len(value):
+            node = value[int(index)]
+        elif isinstance(value, dict) and (quoted or key) in value:
+            node = value[quoted or key]
+        else:
+            break
+    return node.at
+
+
 def rule_problems(config: Any, at: str, node: Node) -> list[Problem]:
     """Bad rules in a plug-in's own `process_messages`."""
     options = getattr(config, "process_messages", None)
@@ -69,5 +91,6 @@ def rule_problems(config: Any, at: str, node: Node) -> list[Problem]:
     try:
         Processor.compile(options)
     except RuleErrors as errors:
-        return [Problem(f"{at}.process_messages.{e.path}", node.at, e.text, e.remedy) for e in errors.errors]
+        own = node.value.get("process_messages") if isinstance(node.value, dict) else None
+        return [rule_problem(e, f"{at}.process_messages", own) for e in errors.errors]
     return []

@@ -18,7 +18,7 @@ import binascii
 import hmac
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated, Literal
 
 from aiohttp import web
@@ -30,7 +30,7 @@ from ccdaemon.net.http_server import Listener
 from msgspec import Meta
 
 from ..base import Deliver, Receiver
-from ..common_keys import ReceiverConfig
+from ..common_keys import ReceiverConfig, both_or_none
 from .lines import Lines, settled_in_time
 
 BODY_LIMIT = 16 << 20
@@ -51,6 +51,10 @@ class Keys(ReceiverConfig, kw_only=True):
     durable: Annotated[bool, Meta(description="Answer only when all lines are sent or on disk.")] = False
     tls_cert_file: Annotated[str, Meta(description="Certificate, with its key: the receiver serves HTTPS.")] = ""
     tls_key_file: Annotated[str, Meta(description="Key of the certificate.")] = ""
+
+    def check(self) -> Iterator[tuple[str, str, str]]:
+        yield from both_or_none(self, "username", "password")
+        yield from both_or_none(self, "tls_cert_file", "tls_key_file")
 
 
 class HttpReceiver(Receiver):
@@ -104,9 +108,7 @@ class HttpReceiver(Receiver):
 
 
 def make_guard(config: Keys) -> Callable[[str], bool]:
-    """Judges the header Authorization; OperatorError for half a configuration or a bad key."""
-    if bool(config.username) != bool(config.password):
-        raise OperatorError("basic authentication needs both username and password", "give both or none")
+    """Judges the header Authorization; OperatorError for a bad key."""
     checks: list[Callable[[str], bool]] = []
     if config.username:
         wanted = f"{config.username}:{config.password.reveal()}".encode()
@@ -139,8 +141,6 @@ def basic(header: str) -> bytes:
 
 
 def make_tls(config: Keys) -> ssl.SSLContext | None:
-    if bool(config.tls_cert_file) != bool(config.tls_key_file):
-        raise OperatorError("tls_cert_file and tls_key_file belong together", "give both or none")
     if not config.tls_cert_file:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

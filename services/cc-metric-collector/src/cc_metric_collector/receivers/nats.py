@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from ccdaemon.config.types import Secret
@@ -22,7 +23,7 @@ from ccdaemon.net.nats import Nats
 from msgspec import Meta
 
 from ..base import Deliver, Receiver
-from ..common_keys import ReceiverConfig
+from ..common_keys import ReceiverConfig, both_or_none
 from ..nats_link import nats_config, nats_url
 from .lines import Lines, settled_in_time
 
@@ -42,6 +43,9 @@ class Keys(ReceiverConfig, kw_only=True):
     tls_ca_file: Annotated[str, Meta(description="CA of the server's certificate.")] = ""
     tls_cert_file: Annotated[str, Meta(description="Client certificate, with its key.")] = ""
     tls_key_file: Annotated[str, Meta(description="Key of the client certificate.")] = ""
+
+    def check(self) -> Iterator[tuple[str, str, str]]:
+        return both_or_none(self, "tls_cert_file", "tls_key_file")
 
 
 class NatsReceiver(Receiver):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+from collections.abc import Iterator
 from typing import Annotated
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -23,7 +24,7 @@ from ccmessage.encode import Batch
 from msgspec import Meta
 
 from ..base import Refused, Retry, Sink
-from ..common_keys import PushConfig
+from ..common_keys import PushConfig, both_or_none
 
 PLAIN = "text/plain; charset=utf-8"
 
@@ -42,6 +43,13 @@ class Keys(PushConfig, kw_only=True):
         bool | None, Meta(description="Compress bodies; absent: as soon as an answer of the peer says that it takes them.")
     ] = None
 
+    def check(self) -> Iterator[tuple[str, str, str]]:
+        try:
+            split_url(self.url)
+        except OperatorError as error:
+            yield "url", error.text, error.remedy
+        yield from both_or_none(self, "username", "password")
+
 
 class HttpSink(Sink):
     Config = Keys
@@ -55,8 +63,6 @@ class HttpSink(Sink):
     async def open(self) -> None:
         base, self._path, self._query, login = split_url(self._config.url)
         user, password = login or (self._config.username, self._config.password.reveal())
-        if bool(user) != bool(password):
-            raise OperatorError("basic authentication needs both username and password", "give both or none")
         self._headers = {"Content-Type": PLAIN}
         if user:
             self._headers["Authorization"] = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
@@ -98,7 +104,7 @@ def split_url(url: str) -> tuple[str, str, dict[str, str], tuple[str, str] | Non
     """(scheme and host, path, query, (user, password) or None); OperatorError."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise OperatorError(f"url {url!r} is no http or https URL", "write it as http://host:8082/api/write?cluster=NAME")
+        raise OperatorError("this is no http or https URL", "write it as http://host:8082/api/write?cluster=NAME")
     login = (unquote(parts.username), unquote(parts.password)) if parts.username and parts.password else None
     base = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     return base, parts.path or "/", dict(parse_qsl(parts.query, keep_blank_values=True)), login

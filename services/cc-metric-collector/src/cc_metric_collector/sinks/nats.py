@@ -7,6 +7,7 @@ the spool. Without `jetstream`, "accepted" means that the server has the message
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
 
 from ccdaemon.config.types import Secret
@@ -17,7 +18,7 @@ from ccmessage.encode import Batch
 from msgspec import Meta
 
 from ..base import Refused, Retry, Sink
-from ..common_keys import PushConfig
+from ..common_keys import PushConfig, both_or_none
 from ..nats_link import nats_config, nats_url
 
 
@@ -33,6 +34,9 @@ class Keys(PushConfig, kw_only=True):
     tls_key_file: Annotated[str, Meta(description="Key of the client certificate.", extra={"aliases": ("ssl_key",)})] = ""
     ssl: Annotated[bool, Meta(description="Old word for a `tls://` URL.")] = False
     jetstream: Annotated[bool, Meta(description="Wait for the acknowledgement of the stream.")] = False
+
+    def check(self) -> Iterator[tuple[str, str, str]]:
+        return both_or_none(self, "tls_cert_file", "tls_key_file")
 
 
 class NatsSink(Sink):
