@@ -6,13 +6,14 @@ import asyncio
 import json
 import os
 import subprocess
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import nats
 import pytest
 from cc_metric_store.__main__ import main
-from cc_metric_store.backend import busy_hosts, metric_tables
 from ccdaemon.tokens import load_private_key, make_token, new_key_pair
 from cctest.processes import http, nats_server, port_open, running
 
@@ -89,14 +90,60 @@ def test_included_section(tmp_path: Path) -> None:
     assert main(["-check-config", "-config", str(tmp_path / "c.json")]) == 1
 
 
-def test_answers_of_the_backend() -> None:
-    """PITFALL metric-store 5.1: the daemon expects another shape than cc-backend sends."""
-    assert busy_hosts({"usedNodes": {"alex": ["a0603"], "fritz": None}}) == {"alex": {"a0603"}, "fritz": frozenset()}
-    assert busy_hosts({"alex": ["a0603"]}) == {"alex": {"a0603"}}
-    with pytest.raises(ValueError):
-        busy_hosts([1])
-    tables = metric_tables({"clusters": [{"name": "alex", "metricConfig": [{"name": "clock", "timestep": 60, "aggregation": "avg"}]}]})
-    assert tables["alex"]["clock"] == (60, "avg")
+class CcBackend:
+    """The two routes that the daemon asks, as cc-backend answers them (role api needed)."""
+
+    def __init__(self) -> None:
+        self.tokens: list[str] = []
+        answers = {
+            "/api/jobs/used_nodes": {"usedNodes": {"fritz": ["busy"]}},
+            "/api/clusters/": {"clusters": [{"name": "fritz", "metricConfig": [{"name": "clock", "timestep": 1, "aggregation": "avg", "scope": "node",
+                               "unit": {"base": "Hz"}, "peak": 1, "normal": 1, "caution": 1, "alert": 1}], "subClusters": []}]},
+        }  # fmt: skip
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.tokens.append(self.headers.get("X-Auth-Token", ""))
+                body = json.dumps(answers[self.path.split("?")[0]]).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_metric_list_from_the_backend(daemon) -> None:
+    """Design T3 and S2: 503 until the list is there, so that spools keep their data; afterwards the list lies on disk.
+    PITFALL metric-store 5.1: the request carries no token."""
+    peer = CcBackend()
+    d = daemon()
+    del d.config["metrics"]
+    d.config["main"]["backend-url"] = "http://127.0.0.1:9"  # type: ignore[index]
+    d.start()
+    assert d.write("clock,hostname=h value=1")[0] == 503
+    d.stop()
+    d.config["main"] |= {"backend-url": peer.url, "backend-token": "t0ken"}  # type: ignore[operator]
+    d.start()
+    deadline = time.monotonic() + 20
+    while d.write("clock,hostname=h value=1")[0] != 200:
+        assert time.monotonic() < deadline, d.process.said()
+        time.sleep(0.1)
+    assert peer.tokens and set(peer.tokens) == {"t0ken"}
+    d.stop()
+    peer.server.shutdown()
+    peer.server.server_close()
+    d.start()
+    assert d.write("clock,hostname=h value=1")[0] == 200
+    assert "t0ken" not in d.process.said()
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
 
-import msgspec
+from ccclient.backend import BackendClient
+from ccclient.catalog import Catalog, metric_list
 from ccdaemon.errors import PeerError
+from ccdaemon.executors import Pool
 from ccdaemon.log import Log
-from ccdaemon.net.http_client import HttpClient
+from ccschema.clusters import Cluster
 from ccstore.metrics import MetricSpec, MetricTable, aggregation
 from ccstore.server.store import Store
 
@@ -18,21 +19,26 @@ from .config import Main
 EVERY = 60.0
 SOON = 5.0
 """Seconds between two tries until the first metric list is there."""
+LIST = ".metric-list.json"
 
 
 class Backend:
-    """A Part (phase WORK). A backend that is away is asked again; what it said last stays in force."""
+    """A Part (phase WORK). A backend that is away is asked again; the metric list that it gave last is kept on disk and stays in force."""
 
     name = "backend"
 
     def __init__(self, main: Main, store: Store, *, wants_metrics: bool, log: Log) -> None:
-        self._client = HttpClient(main.backend_url.rstrip("/"), token=main.backend_token or None, timeout=10.0)
+        self._client = BackendClient(main.backend_url, main.backend_token or None)
+        self._pool = Pool("metric-list", 1)
+        self._catalog = Catalog(self._client, store.config.directory / LIST, pool=self._pool, log=log)
         self._store = store
         self._wants_metrics = wants_metrics
         self._log = log
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
+        if self._wants_metrics and await self._catalog.load():
+            self._store.set_metrics(metric_tables(self._catalog.clusters))
         self._task = asyncio.create_task(self._run(), name="backend")
 
     async def stop(self, deadline: float) -> None:
@@ -40,6 +46,7 @@ class Backend:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         await self._client.close()
+        await self._pool.stop(min(deadline, 1.0))
 
     async def _run(self) -> None:
         while True:
@@ -47,42 +54,22 @@ class Backend:
             await asyncio.sleep(EVERY if self._store.engine.has_metrics else SOON)
 
     async def ask_once(self, now: int) -> None:
-        before = now - int(self._store.config.retention_in_memory)
         try:
-            self._store.protect(busy_hosts(await self._get("/api/jobs/used_nodes", {"ts": str(before)})), now)
-        except (PeerError, ValueError) as e:
+            self._store.protect(await self._client.used_nodes(now - int(self._store.config.retention_in_memory)), now)
+        except PeerError as e:
             self._store.protect(None, now)
             self._log.throttled(600.0, "backend.busy-hosts", error=str(e))
         if self._wants_metrics:
             try:
-                self._store.set_metrics(metric_tables(await self._get("/api/clusters/", {})))
-            except (PeerError, ValueError) as e:
+                if await self._catalog.refresh():
+                    self._store.set_metrics(metric_tables(self._catalog.clusters))
+            except PeerError as e:
                 self._log.throttled(600.0, "backend.metric-list", error=str(e))
 
-    async def _get(self, path: str, query: dict[str, str]) -> Any:
-        answer = await self._client.request("GET", path, query=query)
-        if answer.status != 200:
-            raise PeerError("cc-backend", f"{path}: HTTP status {answer.status}")
-        return msgspec.json.decode(answer.body)
 
-
-def busy_hosts(body: Any) -> dict[str, frozenset[str]]:
-    """`{"usedNodes":{"alex":["a0603"]}}`, or the inner object at top level (metric-store 5.1). ValueError."""
-    inner = body.get("usedNodes", body) if isinstance(body, dict) else None
-    if not isinstance(inner, dict) or not all(isinstance(hosts, list | None) for hosts in inner.values()):
-        raise ValueError("used_nodes: not a map of cluster to hosts")
-    return {str(cluster): frozenset(map(str, hosts or ())) for cluster, hosts in inner.items()}
-
-
-def metric_tables(body: Any) -> dict[str, MetricTable]:
-    """By cluster, every metric of the cluster and of its subclusters; the largest timestep of a name counts (metric-store 1.2)."""
-    clusters = body.get("clusters", body) if isinstance(body, dict) else body
-    tables: dict[str, MetricTable] = {}
-    for cluster in clusters or ():
-        specs: dict[str, MetricSpec] = {}
-        for metric in cluster.get("metricConfig") or ():
-            strategy, _ = aggregation(metric.get("aggregation"))
-            steps = [int(metric["timestep"])]
-            specs[metric["name"]] = MetricSpec(max(steps), strategy)
-        tables[cluster["name"]] = MetricTable(specs)
-    return tables
+def metric_tables(clusters: tuple[Cluster, ...]) -> dict[str, MetricTable]:
+    """By cluster, every metric of the cluster and of its subclusters (metric-store 1.2)."""
+    return {
+        cluster.name: MetricTable({m.name: MetricSpec(m.timestep, aggregation(m.aggregation)[0]) for m in metric_list(cluster).values()})
+        for cluster in clusters
+    }
