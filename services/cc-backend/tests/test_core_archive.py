@@ -7,7 +7,6 @@ import json
 import os
 
 import pytest
-
 from cc_backend.archive import JobKey, Missing
 from cc_backend.archive.codec import edited_meta
 from cc_backend.archive.file import FileArchive

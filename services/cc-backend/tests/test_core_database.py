@@ -9,12 +9,11 @@ import sqlite3
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, insert, select, text
-
 from cc_backend.db import schema
 from cc_backend.db.database import Database
 from cc_backend.db.tables import metadata, tag
 from ccdaemon.errors import OperatorError
+from sqlalchemy import create_engine, insert, select, text
 
 
 def tables_and_indexes(path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-
 from cc_backend.clusters import Catalogue
 from cc_backend.errors import AlreadyStopped, Duplicate, NotFound
 from cc_backend.jobs.lifecycle import Insert, Known, Stop, StopRequest, checked, decide_start, decide_stop

@@ -1,0 +1,271 @@
+"""From stop to archive: data, statistics, footprint, energy, tags; failures; what survives a kill -9 of the real program."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import pytest
+from cc_backend.archive import JobKey
+from cc_backend.db import jobs as rows
+from cc_backend.workers.archiver import PAUSES
+from cc_backend.workers.footprints import Footprints
+from cc_backend.workers.retention import Retention
+from cc_backend.workers.walltime import Walltime
+from ccdaemon.executors import Pool
+from ccdaemon.log import make_log
+
+BASE = (int(time.time()) - 3600) // 10 * 10
+
+
+async def until(check, timeout=10.0):
+    end = time.monotonic() + timeout
+    while not (found := await check()):
+        assert time.monotonic() < end, "nothing happened"
+        await asyncio.sleep(0.02)
+    return found
+
+
+def samples(metric, host, values, start=BASE, **tags):
+    extra = "".join(f",{key.replace('_', '-')}={value}" for key, value in tags.items())
+    return "".join(
+        f"{metric},cluster=alpha,hostname={host}{extra} value={v} {start + i * 10}\n" for i, v in enumerate(values) if v is not None
+    )
+
+
+async def job_with_data(backend, start_body, **changes):
+    """Start a job of ten minutes on a001, a002 and write its data; its database id."""
+    body = start_body(startTime=BASE, numNodes=2, resources=[{"hostname": "a001"}, {"hostname": "a002"}], **changes)
+    assert (await backend.call("POST", "/api/jobs/start_job/", json=body))[0] == 201
+    lines = (
+        samples("cpu_load", "a001", [1.0] * 60)
+        + samples("cpu_load", "a002", [3.0] * 60)
+        + samples("mem_used", "a001", [float(n) for n in range(60)])
+    )
+    lines += "".join(samples("cpu_power", host, [100.0] * 60, type="socket", type_id=0) for host in ("a001", "a002"))
+    status, text, _ = await backend.call("POST", "/api/write", data=lines)
+    assert status == 200, text
+    return (await backend.call("GET", "/api/jobs/"))[1]["jobs"][0]["id"]
+
+
+async def stop(backend, job_id=4711, at=BASE + 600):
+    assert (await backend.call("POST", "/api/jobs/stop_job/", json={"jobId": job_id, "stopTime": at}))[0] == 200
+
+
+async def job(backend, db_id):
+    return (await backend.call("GET", f"/api/jobs/{db_id}"))[1]["Meta"]
+
+
+async def archived(backend, db_id, status=3):
+    async def check():
+        found = await job(backend, db_id)
+        return found if found.get("monitoringStatus", 0) == status else None
+
+    return await until(check)
+
+
+async def test_archive(backend, start_body, archive_dir):
+    db_id = await job_with_data(backend, start_body, submitTime=BASE - 60, requestedMemory=100)
+    await backend.call(
+        "POST", f"/api/jobs/tag_job/{db_id}", json=[{"type": "t", "name": "n"}, {"type": "p", "name": "q", "scope": "tester"}]
+    )
+    await stop(backend)
+    found = await archived(backend, db_id)
+    directory = archive_dir / "alpha/4/711" / str(BASE)
+    meta = json.loads((directory / "meta.json").read_bytes())
+    # Everything is final before the file is written: footprint, energy, tags of every scope, submit time, memory.
+    assert meta["footprint"] == {"cpu_load_avg": 2, "mem_used_max": 59, "flops_any_avg": 0}
+    assert meta["energyFootprint"] == {"cpu_power": 0.03}  # 100 W a node × 2 nodes × 600 s
+    assert meta["energy"] == 0.03
+    assert [(t["type"], t["scope"], t["id"]) for t in meta["tags"]] == [("p", "tester", 0), ("t", "global", 0)]
+    assert (meta["submitTime"], meta["requestedMemory"], meta["jobState"], meta["duration"]) == (BASE - 60, 100, "completed", 600)
+    # mem_used came from one host only: the average is over the hosts that have data.
+    assert meta["statistics"]["mem_used"] == {"unit": {"base": "B", "prefix": "G"}, "avg": 29.5, "min": 0, "max": 59}
+    assert meta["statistics"]["cpu_load"]["avg"] == 2
+    assert "flops_any" not in meta["statistics"]
+    assert found["footprint"] == meta["footprint"]
+    assert found["statistics"]["cpu_load"]["max"] == 3
+    body = (await backend.call("GET", f"/api/jobs/metrics/{db_id}?metric=cpu_load&scope=node"))[1]
+    series = body["data"]["jobMetrics"][0]["metric"]["series"]
+    assert [s["hostname"] for s in series] == ["a001", "a002"]
+    assert set(series[1]["data"]) <= {3.0, None}
+    assert all("id" not in s for s in series)
+
+
+async def test_same_job_archived_twice_is_the_same_bytes(backend, start_body, archive_dir):
+    db_id = await job_with_data(backend, start_body)
+    await stop(backend)
+    await archived(backend, db_id)
+    directory = archive_dir / "alpha/4/711" / str(BASE)
+    first = {p.name: p.read_bytes() for p in directory.iterdir()}
+    from cc_backend.db.tables import job as job_table
+    from sqlalchemy import update
+
+    await backend.database.write(lambda conn: conn.execute(update(job_table).values(monitoring_status=1)))
+    assert (await backend.parts["archiver"].run_once(int(time.time()))).done == 1
+    again = {p.name: p.read_bytes() for p in directory.iterdir()}
+    assert again == first
+
+
+async def test_tags_and_metadata_of_an_archived_job(backend, start_body, archive_dir):
+    db_id = await job_with_data(backend, start_body, metaData=None)
+    await stop(backend)
+    await archived(backend, db_id)
+    assert (await backend.call("PATCH", f"/api/jobs/edit_meta/{db_id}", json={"key": "message", "value": "m"}))[0] == 200
+    assert (await backend.call("POST", f"/api/jobs/tag_job/{db_id}", json=[{"type": "t", "name": "n"}]))[0] == 200
+    meta = json.loads(next(archive_dir.glob("alpha/*/*/*/meta.json")).read_bytes())
+    assert meta["metaData"] == {"message": "m"}
+    assert [t["name"] for t in meta["tags"]] == ["n"]
+    await backend.call("DELETE", "/api/tags/", json=[{"type": "t", "name": "n"}])
+    assert "tags" not in json.loads(next(archive_dir.glob("alpha/*/*/*/meta.json")).read_bytes())
+
+
+async def test_stopped_but_not_archived_jobs_take_tags(backend, start_body):
+    """Pitfall: the request fails because there is no archive entry."""
+    await backend.call("POST", "/api/jobs/start_job/", json=start_body(monitoringStatus=0))
+    await stop(backend, at=1_760_000_600)
+    assert (await backend.call("POST", "/api/jobs/tag_job/1", json=[{"type": "t", "name": "n"}]))[0] == 200
+    await asyncio.sleep(0.1)
+    assert (await job(backend, 1)).get("monitoringStatus", 0) == 0  # disabled: never archived
+
+
+async def test_no_data_is_a_failure_that_is_tried_again(backend, start_body):
+    await backend.call("POST", "/api/jobs/start_job/", json=start_body())
+    await stop(backend, at=1_760_000_600)
+    archiver = backend.parts["archiver"]
+
+    async def tried():
+        return await backend.database.read(lambda conn: rows.same_job_rows(conn, 4711, "alpha")[0].archive_tries)
+
+    await until(tried)
+    now = int(time.time())
+    assert (await archiver.run_once(now)).done == 0  # not before its time
+    for n in range(1, len(PAUSES) + 1):
+        assert (await job(backend, 1))["monitoringStatus"] == 1
+        now += 4000
+        assert (await archiver.run_once(now)).failed == 1, n
+    assert (await job(backend, 1))["monitoringStatus"] == 2
+    assert (await archiver.run_once(now + 10**6)).done == 0
+
+
+async def test_walltime(backend, start_body):
+    await backend.call("POST", "/api/jobs/start_job/", json=start_body(walltime=100))
+    await backend.call("POST", "/api/jobs/start_job/", json=start_body(jobId=2, walltime=None))
+    woken = []
+    worker = Walltime(backend.database, 50, lambda: woken.append(1), make_log("test"))
+    start = 1_760_000_000
+    assert (await worker.run_once(start + 150)).done == 0
+    assert (await worker.run_once(start + 151)).done == 1
+    found = await job(backend, 1)
+    # Pitfall: duration 0 falsifies statistics, and nothing is archived.
+    assert (found["jobState"], found["duration"], found["monitoringStatus"], woken) == ("failed", 150, 1, [1])
+
+
+async def test_footprint_of_running_jobs(backend, start_body):
+    db_id = await job_with_data(backend, start_body)
+    dispatcher = backend.parts["archiver"]._dispatcher
+    worker = Footprints(backend.database, backend.core.catalogue, dispatcher, 1, make_log("test"))
+    assert (await worker.run_once(int(time.time()))).done == 1
+    found = await job(backend, db_id)
+    assert found["footprint"] == {"cpu_load_avg": 2, "mem_used_max": 59, "flops_any_avg": 0}
+
+
+async def test_retention_spares_what_it_must(backend, start_body, archive_dir):
+    db_id = await job_with_data(backend, start_body)
+    await stop(backend)
+    await archived(backend, db_id)
+    await backend.call("POST", "/api/jobs/start_job/", json=start_body(jobId=2))  # old, but running
+    await backend.call("POST", "/api/jobs/start_job/", json=start_body(jobId=3))
+    await stop(backend, 3, 1_760_000_600)  # waits for the archiver
+    pool = Pool("archive", 1)
+
+    def worker(omit="none"):
+        return Retention(backend.database, backend.core.archive, pool, age_days=1, omit_tagged=omit, include_db=True, log=make_log("test"))
+
+    now = int(time.time())
+    assert (await worker().run_once(now)).done == 0  # too young
+    await backend.call("POST", f"/api/jobs/tag_job/{db_id}", json=[{"type": "t", "name": "n"}])
+    assert (await worker("user").run_once(now + 2 * 86400)).done == 0
+    assert (await worker().run_once(now + 2 * 86400)).done == 1
+    left = (await backend.call("GET", "/api/jobs/"))[1]["jobs"]
+    assert sorted(j["jobId"] for j in left) == [2, 3]
+    assert list(backend.core.archive.keys()) == []
+    pool.close(1)
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+def test_kill_9_between_stop_and_archive_loses_no_job(tmp_path, archive_dir, start_body):
+    """The real program, killed right after it has answered the stop; the next start archives the job."""
+    static = tmp_path / "static"
+    static.mkdir()
+    (static / "manifest.json").write_text('{"src/main.ts": {"file": "page.js"}}')
+    config = {
+        "main": {"addr": "127.0.0.1:0", "db": "job.db", "embed-static-files": False, "static-files": str(static)},
+        "archive": {"kind": "file", "path": str(archive_dir)},
+        "metric-store": {"retention-in-memory": "48h", "memory-cap": 1, "checkpoints": {"directory": "checkpoints"}},
+        "auth": {"jwts": {"max-age": "1h"}},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    from ccdaemon.tokens import new_key_pair
+
+    public, private = new_key_pair()
+    env = {**os.environ, "JWT_PUBLIC_KEY": public, "JWT_PRIVATE_KEY": private, "NUMBA_DISABLE_JIT": "1"}
+    program = [sys.executable, "-m", "cc_backend"]
+
+    def run(*flags):
+        return subprocess.run([*program, *flags], cwd=tmp_path, env=env, capture_output=True, text=True, check=True).stdout
+
+    def serve():
+        process = subprocess.Popen([*program, "-server", "-loglevel", "info"], cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
+        for line in process.stderr:
+            if found := re.search(r"listening address=127\.0\.0\.1:(\d+)", line):
+                return process, int(found[1])
+        raise AssertionError("it did not start")
+
+    def call(port, path, body):
+        import urllib.request
+
+        data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data=data, headers={"Authorization": f"Bearer {token}"})
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status
+
+    run("-migrate-db")
+    token = re.search(r"for user 'demo': (\S+)", run("-add-user", "demo:api:secret", "-jwt", "demo"))[1]
+    process, port = serve()
+    jobs = range(1, 21)
+    try:
+        assert call(port, "/api/write", samples("cpu_load", "a001", [1.0] * 60)) == 200
+        for n in jobs:
+            assert call(port, "/api/jobs/start_job/", start_body(jobId=n, startTime=BASE)) == 201
+        for n in jobs:
+            assert call(port, "/api/jobs/stop_job/", {"jobId": n, "stopTime": BASE + 600}) == 200
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    process, port = serve()
+    try:
+        end = time.monotonic() + 30
+        while True:
+            with contextlib.closing(sqlite3.connect(tmp_path / "job.db")) as conn:
+                states = conn.execute("SELECT monitoring_status, job_state, duration FROM job").fetchall()
+            if states == [(3, "completed", 600)] * len(jobs):
+                break
+            assert time.monotonic() < end, states
+            time.sleep(0.1)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    from cc_backend.archive.file import FileArchive
+
+    assert set(FileArchive(archive_dir).keys("alpha")) == {JobKey("alpha", n, BASE) for n in jobs}
+    assert not (tmp_path / "job.db-wal").exists()  # a clean stop leaves one file
