@@ -195,3 +195,26 @@ async def test_nan_never_becomes_a_message_and_is_counted(make_context):
     assert [m.fields["value"] for m in got] == [2.0]
     assert ledger.held() == 0 and dict(ledger.reasons()) == {"not_finite": 1}
     await manager.close(1)
+
+
+async def test_a_slow_open_holds_up_nobody_and_joins_later(manage, monkeypatch):
+    from cc_metric_collector import manager as module
+
+    monkeypatch.setattr(module, "OPEN_LIMIT", 0.1)
+    release = threading.Event()
+
+    class Slow(Plain):
+        def open(self, ctx):
+            release.wait(20)
+            super().open(ctx)
+
+    manager, got = manage(Slow("slow"), Plain("good"))
+    await manager.open()
+    assert health(manager, "slow").state == "hanging"
+    await manager.round(10)
+    assert got == [("good", 10)]
+    release.set()
+    await asyncio.sleep(0.1)
+    await manager.round(20)
+    assert ("slow", 20) in got
+    await manager.close(1)

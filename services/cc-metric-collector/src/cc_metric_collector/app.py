@@ -41,12 +41,13 @@ BASE_READING = 1.0  # seconds that counters get before the only round of `-once`
 
 
 class Sinks:
-    """All sink runners. A sink that cannot be opened is left out; none left is an OperatorError."""
+    """All sink runners, in the list that the router fans out to. A sink that cannot be opened is taken out of it; none left is
+    an OperatorError."""
 
     name = "sinks"
 
-    def __init__(self, runners: Sequence[SinkRunner], log: Log) -> None:
-        self.runners = list(runners)
+    def __init__(self, runners: list[SinkRunner], log: Log) -> None:
+        self.runners = runners
         self._log = log
 
     async def start(self) -> None:

@@ -21,7 +21,7 @@ from ccmessage.message import Message, refusal
 from .base import Collector, Context, SourceMissing
 
 ROUND_SHARE = 0.95  # of the interval: a round is over before the next tick
-OPEN_LIMIT = 10.0  # seconds for a collector to open
+OPEN_LIMIT = 10.0  # seconds that the start waits for collectors to open
 
 State = Literal["new", "ok", "failing", "hanging", "skipped"]
 
@@ -85,15 +85,19 @@ class Manager:
         return sum(1 for unit in self._units if unit.health.state != "skipped")
 
     async def open(self) -> None:
-        """Open all collectors; those that cannot be opened are skipped with a reason."""
-        await asyncio.gather(*(self._open(unit) for unit in self._units))
+        """Open all collectors; those that cannot be opened are skipped with a reason. One that takes long joins the rounds later."""
+        for unit in self._units:
+            unit.call = asyncio.create_task(self._open(unit))
+        await _wait(self._units, asyncio.get_running_loop().time() + OPEN_LIMIT)
+        for unit in self._units:
+            if unit.busy:
+                unit.health.state, unit.health.reason = "hanging", "still opening"
+                self._log.error("collector.slow", collector=unit.name, reason="still opening", remedy="it joins when it is ready")
 
     async def _open(self, unit: Unit) -> None:
         context = msgspec.structs.replace(self._context, log=self._context.log.bind(collector=unit.name))
         try:
-            await asyncio.wait_for(self._pool.run(unit.collector.open, context), OPEN_LIMIT)
-        except TimeoutError:
-            self._skip(unit, f"not open after {OPEN_LIMIT:.0f} s")
+            await self._pool.run(unit.collector.open, context)
         except SourceMissing as missing:
             self._skip(unit, str(missing))
             await self._close(unit)

@@ -47,7 +47,7 @@ class Keeps(Protocol):
 
 
 class Router:
-    """All methods on the loop. `for_store`: some sink pushes to a peer, so series that would fall together are worth a warning."""
+    """All methods on the loop. `sinks` may shrink while they are opened. `for_store`: some sink pushes to a peer, so series that would fall together are worth a warning."""
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ is added except those of the router, so the lines should carry `type=node` or th
 
 - A line that is wrong is left out, with a warning; the others are sent. A line without time gets the time of the read.
 - At start every entry is tried once; an entry that fails then is left out. With nothing left the collector is skipped.
-- A command has the collection interval to end; its exit status must be 0 and its output below 1 MiB, else its output is discarded for
+- All commands together have the collection interval to end, each an equal share of it; its exit status must be 0 and its output below 1 MiB, else its output is discarded for
   that round.
 """
 
@@ -40,6 +40,7 @@ class Customcmd(Collector):
 
     def open(self, ctx: Context) -> None:
         self._ctx = ctx
+        self._share = ctx.interval / max(len(self._config.commands), 1)  # all of them together get the interval
         self._commands = [argv for line in self._config.commands if (argv := line.split()) and self._works(argv)]
         self._files = [file for file in self._config.files if self._readable(file)]
         if not self._commands and not self._files:
@@ -47,7 +48,7 @@ class Customcmd(Collector):
 
     def _works(self, argv: list[str]) -> bool:
         try:
-            self._ctx.run(argv, timeout=self._ctx.interval, limit=LIMIT)
+            self._ctx.run(argv, timeout=self._share, limit=LIMIT)
         except CommandFailed as error:
             self._ctx.log.warning("customcmd.left_out", command=" ".join(argv), error=str(error))
             return False
@@ -63,10 +64,9 @@ class Customcmd(Collector):
 
     def read(self, now_ns: int, duration: float) -> list[Message]:
         out: list[Message] = []
-        share = self._ctx.interval / max(len(self._commands), 1)  # all of them together get the interval
         for argv in self._commands:
             try:
-                out += self._messages(self._ctx.run(argv, timeout=share, limit=LIMIT), now_ns, argv[0])
+                out += self._messages(self._ctx.run(argv, timeout=self._share, limit=LIMIT), now_ns, argv[0])
             except CommandFailed as error:
                 self._ctx.log.throttled(60, "customcmd.failed", command=" ".join(argv), error=str(error))
         for file in self._files:
