@@ -466,7 +466,8 @@ _SETS = st.lists(
             **dict.fromkeys(("add_tags_if", "move_tag_to_meta_if", "add_meta_if", "move_meta_to_tag_if", "add_field_if", "move_field_to_tag_if", "move_tag_to_field_if"), _SETS),
             "rename_messages_if": st.dictionaries(_CONDITIONS, st.sampled_from(["n", "o"]), max_size=2),
             "change_unit_prefix": st.dictionaries(_CONDITIONS, st.sampled_from(["", "K", "G"]), max_size=2),
-            "drop_messages_if": st.lists(_CONDITIONS.filter(lambda c: c != "true"), max_size=1),
+            "drop_messages_if": st.lists(_CONDITIONS.filter(lambda c: c != "true") | st.sampled_from(["value > 10", "fields.value < 1", "tags.type == 'a' and value > 1"]), max_size=2),
+            "stage_order": st.permutations(STAGES) | st.just([]),
             "normalize_units": st.booleans(),
         },
     ),
@@ -476,7 +477,7 @@ def test_a_plan_does_what_the_rules_do_one_by_one(options, fields):
     m = MESSAGE._replace(fields=fields)
     planned, step_by_step = (
         processor(**options),
-        processor(drop_messages_if=["timestamp < 0", *options.pop("drop_messages_if", [])], **options),
+        processor(drop_messages_if=["msg.Time() < 0", *options.pop("drop_messages_if", [])], **options),
     )
     for _ in range(2):
         a, b = planned.apply(m), step_by_step.apply(m)

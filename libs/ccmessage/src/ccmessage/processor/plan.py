@@ -1,7 +1,7 @@
 """The processor: rules once compiled, and per head a plan of what they do to it.
 
-A plan is possible while only name, tags, meta and the kind of the message decide; where a rule looks at values or time, every
-message of that head goes through the rules one by one. Plans live in the head's `notes`, so they go when the head goes.
+A plan is possible while only name, tags, meta and the kind of the message decide, but for conditions on values that only drop: these
+are asked for each message. Where another rule looks at values or time, every message of that head goes through the rules one by one. Plans live in the head's `notes`, so they go when the head goes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ..message import Head, Kind, Message, is_metric, message_type, text_form
 from .options import STAGES, ProcessorOptions
 from .scale import scaled
 from .stages import Compilation, Rule, add_missing_tag
-from .work import OF_HEAD, Work
+from .work import OF_HEAD, Work, of_values
 
 
 class RuleErrors(Exception):
@@ -42,6 +42,14 @@ class Failure(NamedTuple):
     message: str
 
 
+class Guard(NamedTuple):
+    """A condition on values that drops the message; head and variables as they are where the rule stands."""
+
+    rule: Rule
+    head: Head
+    env: dict[str, object]
+
+
 class Plan(NamedTuple):
     """head None: unchanged. by_values: no plan is possible, go through the rules."""
 
@@ -49,10 +57,12 @@ class Plan(NamedTuple):
     factors: tuple[float, ...]
     dropped: str
     failures: tuple[tuple[Rule, str], ...]
+    guards: tuple[Guard, ...] = ()
     by_values: bool = False
 
 
-_BY_VALUES = Plan(None, (), "", (), True)
+_BY_VALUES = Plan(None, (), "", (), (), True)
+_WHOLE_MESSAGE = frozenset(["msg", "message", "$env"])
 _PLAIN_METRIC = (Kind.METRIC, True)  # kind and is-metric of nearly all messages
 
 
@@ -111,6 +121,8 @@ class Processor:
                 m.head.notes[self] = True if plan.head is None else plan.head
         if plan.by_values:
             return self._run(m, sign)
+        if plan.guards and (rule := self._guarded(plan.guards, m)) is not None:
+            return rule
         if plan.failures:
             self._count_failures(plan.failures, m)
         head = m.head if plan.head is None else plan.head
@@ -124,13 +136,31 @@ class Processor:
             return Dropped(changed, plan.dropped)
         return changed
 
+    def _guarded(self, guards: tuple[Guard, ...], m: Message) -> Dropped | None:
+        values = of_values(m.fields, m.time_ns)
+        for rule, head, env in guards:
+            assert rule.condition is not None
+            try:
+                hit = rule.condition.holds({**env, **values})
+            except EvalError as e:
+                self._count_failures(((rule, str(e)),), m)
+                continue
+            if hit:
+                self.dropped[rule.path] += 1
+                return Dropped(Message(head, m.fields, m.time_ns), rule.path)
+        return None
+
     def _plan(self, m: Message, sign: tuple[Kind, bool]) -> Plan:
         work = Work(m, sign[0], plan=True)
         work.env.update(self._constants)
         failures: list[tuple[Rule, str]] = []
+        guards: list[Guard] = []
         for rule in self._rules:
             if rule.condition is not None and not rule.condition.uses <= self._head_only:
-                return _BY_VALUES
+                if not rule.drops or work.factors or not rule.condition.uses.isdisjoint(_WHOLE_MESSAGE):
+                    return _BY_VALUES
+                guards.append(Guard(rule, work.head(), work.of_head()))
+                continue
             try:
                 if rule.condition is None or rule.condition.holds(work.env):
                     if rule.on_fields:
@@ -141,7 +171,7 @@ class Processor:
             if work.dropped:
                 break
         head = work.head()
-        return Plan(None if head is m.head else head, tuple(work.factors), work.dropped, tuple(failures))
+        return Plan(None if head is m.head else head, tuple(work.factors), work.dropped, tuple(failures), tuple(guards))
 
     def _run(self, m: Message, sign: tuple[Kind, bool]) -> Message | Dropped:
         work = Work(m, sign[0], plan=False)

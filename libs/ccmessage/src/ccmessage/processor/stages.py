@@ -15,12 +15,14 @@ Act = Callable[[Work], None]
 
 
 class Rule(NamedTuple):
-    """path: place in the options. condition None: always. on_fields: the act reads or changes fields, so no head settles it."""
+    """path: place in the options. condition None: always. on_fields: the act reads or changes fields, so no head settles it.
+    drops: all that it does is to drop the message."""
 
     path: str
     condition: Expression | None
     act: Act
     on_fields: bool = False
+    drops: bool = False
 
 
 class Compilation:
@@ -81,7 +83,7 @@ class Compilation:
     def drop_if(self) -> Iterator[Rule]:
         for at, text in enumerate(self.options.drop_messages_if):
             path = f"drop_messages_if[{at}]"
-            yield Rule(path, self.condition(text, path), _drop(path))
+            yield Rule(path, self.condition(text, path), _drop(path), drops=True)
 
     def sets(self, option: str, act: Callable[[str, str], Act], on_fields: bool = False) -> Iterator[Rule]:
         rules: list[SetRule] = getattr(self.options, option)

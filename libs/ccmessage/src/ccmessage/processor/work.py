@@ -105,6 +105,17 @@ class View(Mapping[str, Any]):
         return len(self.of)
 
 
+def of_values(fields: Mapping[str, FieldValue], time_ns: int) -> dict[str, object]:
+    """Variables that values and time settle."""
+    view = View(fields)
+    get = fields.get
+    value, seconds = get("value"), time_ns // 10**9
+    return {
+        "field": view, "fields": view, "value": value, "metric": value, "event": get("event"), "control": get("control"),
+        "log": get("log"), "timestamp": seconds, "time": seconds,
+    }  # fmt: skip
+
+
 class Work:
     """One message in the processor. factors: what `value` is multiplied by, collected instead of done while a plan is made."""
 
@@ -120,12 +131,14 @@ class Work:
         self.dropped = ""
         self.env: dict[str, object] = {"name": self.name, "msg": self, "message": self}
         self.env["messagetype"] = self.env["msgtype"] = "unknown" if kind in (Kind.INVALID, Kind.QUERY) else str(kind)
-        self.env["timestamp"] = self.env["time"] = m.time_ns // 10**9
         self.env["tag"] = self.env["tags"] = View(self.tags)
         self.env["meta"] = View(self.meta)
-        self.env["field"] = self.env["fields"] = View(self.fields)
-        for alias, field in (("value", "value"), ("metric", "value"), ("event", "event"), ("control", "control"), ("log", "log")):
-            self.env[alias] = self.fields.get(field)
+        self.env.update(of_values(self.fields, m.time_ns))
+
+    def of_head(self) -> dict[str, object]:
+        """Variables of name, tags and meta as they are now; later changes do not show."""
+        tags, meta = View(dict(self.tags)), View(dict(self.meta))
+        return {**self.env, "name": self.name, "tag": tags, "tags": tags, "meta": meta}
 
     # ---- what conditions call
 
