@@ -96,8 +96,9 @@ def run(site: Site) -> int:
     except AssertionError as e:  # a daemon did not come up; what it said is in the text
         return _refuse(f"{e}\nLogs: {site.root}/logs")
     finally:
-        with contextlib.suppress(KeyboardInterrupt):
-            stop(site, [d for d, _ in daemons])
+        for again in (signal.SIGINT, signal.SIGTERM):  # a second Ctrl-C must not leave daemons behind; each has a deadline
+            signal.signal(again, signal.SIG_IGN)
+        stop(site, [d for d, _ in daemons])
     return 0
 
 

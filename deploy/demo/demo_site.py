@@ -117,7 +117,8 @@ def _token(site: Site) -> str:
     path = site.root / "token"
     if not path.exists():
         path.touch(0o600)
-        path.write_text(_call(site, "cc-backend", "-jwt", "demo", cwd=site.backend).strip().split()[-1])
+        said = _call(site, "cc-backend", "-jwt", "demo", cwd=site.backend)
+        path.write_text(next(word for word in said.split() if word.startswith("eyJ")))
     return path.read_text().strip()
 
 
@@ -183,7 +184,7 @@ def _collector(site: Site, token: str) -> None:
                 "rename_messages": {"load_one": "cpu_load", "net_bytes_in_bw": "net_bytes_in", "net_bytes_out_bw": "net_bytes_out"},
                 "add_tags_if": [{"key": "cluster", "value": CLUSTER, "if": "true"}],
                 "change_unit_prefix": {"name == 'mem_used'": "G"},
-                "drop_messages_if": ["name == 'cpu_user' && tag_type == 'node'", "name == 'cpu_system' && tag_type == 'node'"],
+                "drop_messages_if": ["name == 'cpu_user' && tag.type == 'node'", "name == 'cpu_system' && tag.type == 'node'"],
             }
         },
     )

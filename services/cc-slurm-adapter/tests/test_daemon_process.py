@@ -32,7 +32,7 @@ class Backend:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                body = b'{"jobs":[],"items":0,"page":1}' if self.path.startswith("/api/jobs/") else b"[]"
+                body = b'{"jobs":[],"items":0,"page":1}' if self.path.startswith("/api/jobs/") else b'{"clusters":[]}'
                 self.reply(200, body)
 
             def do_POST(self) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from cc_slurm_adapter.core import Assigned, Device, JobKey, JobView, SendStart, SendStop
-from cc_slurm_adapter.deliver import Outcome, event_line, judge
+from cc_slurm_adapter.deliver import event_line
 from cc_slurm_adapter.slurm.gres import gpu_count, gpu_indices
 from cc_slurm_adapter.slurm.records import RawJobsAnswer, SacctJob, SqueueJob, jobs_of
 from cc_slurm_adapter.slurm.translate import Ignored, assigned, job_description, job_view, shared, start_body, stop_body, stop_state
@@ -105,25 +105,6 @@ def test_event_line_is_the_specs() -> None:
     )
     # PITFALL: an empty partition gives an invalid tag
     assert b"partition" not in event_line("stop", "ctl", "", b"{}", 1)
-
-
-@pytest.mark.parametrize(
-    ("kind", "status", "body", "outcome"),
-    [
-        ("start", 201, "", Outcome.DONE),
-        ("start", 422, "exists already", Outcome.ALREADY),
-        ("stop", 422, "not running", Outcome.ALREADY),
-        ("start", 400, "no subcluster", Outcome.REJECTED),
-        ("stop", 404, "job not found", Outcome.REJECTED),
-        ("stop", 404, "the requested endpoint does not exist", Outcome.NO_ROUTE),
-        ("start", 405, "", Outcome.NO_ROUTE),
-        ("start", 401, "", Outcome.DOWN),
-        ("start", 503, "", Outcome.DOWN),
-        ("start", 429, "", Outcome.LATER),
-    ],
-)
-def test_answers(kind: str, status: int, body: str, outcome: Outcome) -> None:
-    assert judge(kind, status, body).outcome is outcome
 
 
 def test_description_is_the_block_of_the_asked_job() -> None:

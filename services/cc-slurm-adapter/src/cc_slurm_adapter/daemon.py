@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
+from ccclient.backend import BackendClient, Outcome
 from ccdaemon.app import Application, Part, Phase
 from ccdaemon.errors import ConfigErrors, OperatorError, PeerError
 from ccdaemon.flags import parse_flags
 from ccdaemon.ledger import Registry
 from ccdaemon.log import Log, make_log
-from ccdaemon.net.http_client import HttpClient
 from ccdaemon.net.nats import Nats, NatsConfig
 from msgspec import Meta
 
@@ -119,13 +119,13 @@ class Adapter:
     def __init__(self, config: Config, rules: configuration.Rules, outbox: Outbox, lastrun: LastRun, registry: Registry, log: Log) -> None:
         self._config, self._rules, self._outbox, self._lastrun, self._log = config, rules, outbox, lastrun, log
         self._commands = Commands(config.slurm_max_concurrent, log)
-        http = HttpClient(config.cc_rest_url, timeout=30, idle_timeout=2.0 * config.slurm_poll_interval)
-        self._backend = Backend(http, config.cc_rest_jwt)
+        self._client = BackendClient(config.cc_rest_url, config.cc_rest_jwt, timeout=30, idle_timeout=2.0 * config.slurm_poll_interval)
+        self._backend = Backend(self._client)
         self._slurm = Slurm(self._commands, rules, self._backend.cores, log)
         self._nats = Nats(_nats_config(config), client_name="cc-slurm-adapter", log=log) if config.nats_server else None
         host = socket.gethostname().split(".")[0]
         self._deliveries = registry.ledger("deliveries")
-        self._deliverer = Deliverer(config, outbox, self._backend, http, self._nats, host, self._settled, self._deliveries, log)
+        self._deliverer = Deliverer(config, outbox, self._client, self._nats, host, self._settled, self._deliveries, log)
         self._hooks = HookServer(config.prep_sock_listen_path, self._hook, registry.ledger("hook"), log)
         self._deliveries.took(outbox.waiting())
         self._states: dict[str, ClusterState] = {}
@@ -296,7 +296,9 @@ class Adapter:
             nodes = await self._slurm.nodes(cluster)
             queue = await self._slurm.queue(cluster)
             await self._apply(cluster, Queued(queue.running, queue.assigned))
-            await self._backend.send_nodes(nodestate_body(cluster, nodes, jobs_per_node(queue.jobs), self._rules.ignored))
+            answer = await self._client.node_states(nodestate_body(cluster, nodes, jobs_per_node(queue.jobs), self._rules.ignored))
+            if answer.outcome is not Outcome.DONE:
+                self._log.throttled(600, "nodestate.refused", status=answer.status, text=answer.text[:200])
         except PeerError as e:
             self._log.throttled(60, "nodestate.not_sent", why=str(e))
         except SlurmDown as e:
