@@ -30,6 +30,7 @@ from .api import clusters as clusters_api
 from .api import frontend as frontend_api
 from .api import jobs as jobs_api
 from .api import login as login_api
+from .api import nodes as nodes_api
 from .api import store as store_api
 from .api import users as users_api
 from .api.answers import PREFIXES, answers
@@ -56,6 +57,7 @@ from .pages.shell import Shell
 from .workers.archiver import Archiver
 from .workers.durations import Durations
 from .workers.footprints import Footprints
+from .workers.node_states import NodeStateRetention
 from .workers.protect import Protection
 from .workers.retention import Retention
 from .workers.schedule import Schedule, Worker
@@ -129,7 +131,8 @@ def add_parts(app: Application, config: Config, core: Core, sock: socket.socket,
     service = JobService(database, catalogue, core.archive, archive_pool, log, Hooks(stopped=[archiver.wake]))
     app.add(archiver, Phase.WORK)
     app.add(Schedule(workers(config, core, dispatcher, archiver, store, archive_pool, log), log), Phase.WORK)
-    add_nats(app, config, store, service, sock, log)
+    reports = nodes_api.NodeReports(database, catalogue, store, app.registry.ledger("node_states"), log)
+    add_nats(app, config, store, service, reports, sock, log)
 
     proxies = Proxies(networks(config.main.trusted_proxies))
     sessions = Sessions(database, config.main.session_max_age)
@@ -154,6 +157,7 @@ def add_parts(app: Application, config: Config, core: Core, sock: socket.socket,
     site.router.add_routes(clusters_api.routes(rooms, gate))
     site.router.add_routes(users_api.routes(rooms, gate))
     site.router.add_routes(frontend_api.routes(rooms, keys.private, config.auth.jwts.max_age))
+    site.router.add_routes(nodes_api.routes(reports, gate))
     site.router.add_routes(store_api.routes(store, gate))
     site.router.add_routes(transport.routes(transport.make_rooms(database, catalogue, dispatcher, time.time), log))
     site.router.add_get("/metrics", metrics_route(app.registry, gate))
@@ -200,6 +204,8 @@ def workers(
         out.append(Protection(core.database, store.protect))
     if config.main.stop_jobs_exceeding_walltime > 0:
         out.append(Walltime(core.database, config.main.stop_jobs_exceeding_walltime, archiver.wake, log))
+    if config.main.nodestate_retention is not None:
+        out.append(NodeStateRetention(core.database, config.main.nodestate_retention.age))
     asked = config.archive.retention
     if asked is not None and asked.policy == "delete":
         out.append(
@@ -216,7 +222,15 @@ def workers(
     return out
 
 
-def add_nats(app: Application, config: Config, store: Store | None, service: JobService, sock: socket.socket, log: Log) -> None:
+def add_nats(
+    app: Application,
+    config: Config,
+    store: Store | None,
+    service: JobService,
+    reports: nodes_api.NodeReports,
+    sock: socket.socket,
+    log: Log,
+) -> None:
     subscriptions = config.store.nats_subscriptions if config.store is not None else []
     if config.nats is None:
         if subscriptions or config.main.api_subjects is not None:
@@ -229,6 +243,7 @@ def add_nats(app: Application, config: Config, store: Store | None, service: Job
         log.warning("messages of the NATS API are not authenticated: restrict on the broker who may publish on its subjects")
         events = JobEvents(service, app.registry.ledger("job_events"), log)
         nats.subscribe(config.main.api_subjects.subject_job_event, events.handle)
+        nats.subscribe(config.main.api_subjects.subject_node_state, reports.handle)
         app.add(events, Phase.WORK)
     app.add(nats, Phase.INTAKE)
 
