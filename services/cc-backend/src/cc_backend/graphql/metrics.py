@@ -56,7 +56,7 @@ async def resolve_jobs_metrics(
     async def one(job: Job) -> dict[str, object]:
         async with gate:
             try:
-                data = await _load(context, job, metrics, scopes if scopes is not None else row_scopes(job), step)
+                data = await _load(context, job, metrics, scopes, step) if scopes is not None else await _row(context, job, metrics, step)
             except (InputError, PeerError) as e:
                 return {"id": job.id, "metrics": [], "error": e.text}
         return {"id": job.id, "metrics": named(data if points is None else shape.sparks(data, points)), "error": None}
@@ -64,11 +64,17 @@ async def resolve_jobs_metrics(
     return list(await asyncio.gather(*(one(job) for job in found if job is not None)))
 
 
-def row_scopes(job: Job) -> list[Scope]:
-    """What a row of a job list draws."""
-    if job.num_nodes != 1:
-        return [Scope.NODE]
-    return [Scope.CORE, Scope.ACCELERATOR] if job.num_acc else [Scope.CORE]
+async def _row(context: Context, job: Job, metrics: Sequence[str] | None, resolution: int) -> JobData:
+    """What a row of a job list draws: nodes; of a job with one node its cores, and the accelerators of metrics that are measured there."""
+    if job.num_nodes != 1 or not job.num_acc:
+        return await _load(context, job, metrics, [Scope.NODE if job.num_nodes != 1 else Scope.CORE], resolution)
+    config = context.rooms.catalogue.subcluster(job.cluster, job.sub_cluster).metric_config
+    names = sorted(metric.name for metric in config) if metrics is None else metrics
+    devices = {metric.name for metric in config if metric.scope is Scope.ACCELERATOR}
+    # Apart: a metric of threads that is asked for accelerators comes for every thread.
+    data = await _load(context, job, [name for name in names if name not in devices], [Scope.CORE], resolution)
+    data |= await _load(context, job, [name for name in names if name in devices], [Scope.ACCELERATOR], resolution)
+    return {name: data[name] for name in names if name in data}
 
 
 async def resolve_job_stats(_: object, info: Info, id: int | str, metrics: list[str] | None = None) -> list[dict[str, object]]:
