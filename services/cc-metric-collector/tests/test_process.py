@@ -228,10 +228,16 @@ def test_log_file_and_bad_flags(tmp_path):
     assert run(config(tmp_path), "-nonsense").returncode == 2
 
 
+def resident(process: subprocess.Popen) -> tuple[float, int]:
+    """(MiB, threads)"""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024, int(re.search(r"Threads:\s+(\d+)", status)[1])
+
+
 @pytest.mark.e2e
 @pytest.mark.slow
 def test_memory_of_an_idle_collector(tmp_path, capsys):
-    """Budget of a guest: below 45 MB with the typical collectors and an HTTP sink. Prints what it takes."""
+    """Budget of a guest: below 45 MB with all collectors and an HTTP sink. Prints what it takes."""
     server = serve()
     sink = {"store": {"type": "http", "url": f"http://127.0.0.1:{server.server_port}/api/write", "flush_delay": "0s"}}
     path = config(tmp_path, collectors=ALL, sinks=sink, main={"interval": "500ms", "state_dir": str(tmp_path / "state")})
@@ -242,15 +248,31 @@ def test_memory_of_an_idle_collector(tmp_path, capsys):
                 break
             time.sleep(0.05)
         assert len(server.bodies) >= 4
-        status = Path(f"/proc/{process.pid}/status").read_text()
-        resident = int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024
-        threads = int(re.search(r"Threads:\s+(\d+)", status)[1])
+        size, threads = resident(process)
     finally:
         process.terminate()
         process.wait(20)
     with capsys.disabled():
-        print(f"\ncollector, {len(ALL)} collectors, http sink: {resident:.1f} MB resident, {threads} threads")
-    assert resident < RESIDENT
+        print(f"\ncollector, {len(ALL)} collectors, http sink: {size:.1f} MB resident, {threads} threads")
+    assert size < RESIDENT
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_memory_with_a_nats_sink(tmp_path, capsys, nats_server):
+    """nats-py loads aiohttp for its web socket transport, so NATS costs more than HTTP. Prints what it takes."""
+    sink = {"out": {"type": "nats", "host": nats_server.url, "subject": "fritz", "flush_delay": "0s"}}
+    path = config(tmp_path, collectors=ALL, sinks=sink, main={"interval": "500ms", "state_dir": str(tmp_path / "state")})
+    process = subprocess.Popen([*PROGRAM, "-config", str(path)], stderr=subprocess.DEVNULL, env=os.environ | {"CCMC_ROOT": str(TREE)})
+    try:
+        time.sleep(4)
+        size, threads = resident(process)
+    finally:
+        process.terminate()
+        assert process.wait(20) == 0
+    with capsys.disabled():
+        print(f"\ncollector, {len(ALL)} collectors, nats sink: {size:.1f} MB resident, {threads} threads")
+    assert size < RESIDENT + 3
 
 
 @pytest.mark.e2e

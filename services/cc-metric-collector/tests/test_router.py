@@ -164,10 +164,11 @@ def test_ledger_closes(make):
 
 def test_two_parts_of_a_node_in_one_series_are_warned_about_once(make, log_text):
     router, _ = make()
-    messages = [m("net_bytes_in", 1, stype="network", stype_id=d) for d in ("eth0", "ib0")]
+    messages = [m(name, 1, stype="network", stype_id=d) for d in ("eth0", "ib0") for name in ("net_bytes_in", "net_bytes_out")]
     router.collected(messages, TICK)
     router.collected(messages, TICK + 10)
     assert log_text.getvalue().count("same_series") == 1
+    assert "net_bytes_in net_bytes_out" in log_text.getvalue()
     assert "eth0 ib0" in log_text.getvalue() and "rename_messages_if" in log_text.getvalue()
 
 

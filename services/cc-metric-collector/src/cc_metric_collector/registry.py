@@ -1,7 +1,4 @@
-"""What exists: type name → "module:Class", imported when it is used.
-
-A name that the reference knows and that is not here yet is told apart from a typing error in the message.
-"""
+"""What exists: type name → "module:Class", imported when it is used."""
 
 from __future__ import annotations
 
@@ -28,8 +25,6 @@ COLLECTORS: Mapping[str, str] = {
 SINKS: Mapping[str, str] = {"http": "http:HttpSink", "nats": "nats:NatsSink", "stdout": "stdout:StdoutSink"}
 RECEIVERS: Mapping[str, str] = {"http": "http:HttpReceiver", "nats": "nats:NatsReceiver"}
 TABLES = {"collectors": COLLECTORS, "sinks": SINKS, "receivers": RECEIVERS}
-# `rocm-smi` is the tutorial's spelling (design T11); it takes effect with the collector.
-ALIASES = {"collectors": {"rocm-smi": "rocm_smi"}, "sinks": {}, "receivers": {}}
 
 
 class UnknownPlugin(LookupError):
@@ -39,7 +34,7 @@ class UnknownPlugin(LookupError):
 def plugin(kind: str, name: str) -> Any:
     """The class of a `kind` (`collectors`, `sinks`, `receivers`); UnknownPlugin."""
     table = TABLES[kind]
-    place = table.get(ALIASES[kind].get(name, name))
+    place = table.get(name)
     if place is None:
         raise UnknownPlugin(f"there is no {kind[:-1]} {name!r}, there are: {', '.join(sorted(table))}")
     module, _, class_name = place.partition(":")

@@ -131,16 +131,19 @@ class Router:
 
     def _watch_parts(self, ms: list[Message], seen: dict[str, str]) -> None:
         """Warn once per metric when a store would put several series of this node into one (design R4)."""
+        doubled: dict[str, str] = {}
         for message in ms:
             part = part_of_node(message.head)
             if part and seen.setdefault(message.head.name, part) not in (part, ""):
-                first, seen[message.head.name] = seen[message.head.name], ""
-                self._log.warning(
-                    "router.same_series",
-                    metric=message.head.name,
-                    parts=f"{first} {part}",
-                    remedy="a store keeps one series of it per node: report one part, or give each its own name with rename_messages_if",
-                )
+                doubled[message.head.name] = f"{seen[message.head.name]} {part}"
+                seen[message.head.name] = ""
+        if doubled:
+            self._log.warning(
+                "router.same_series",
+                metrics=" ".join(doubled),
+                parts=next(iter(doubled.values())),
+                remedy="a store keeps one series of each per node: report one part, or name them apart with rename_messages_if or an aggregate",
+            )
 
 
 class Intake:
