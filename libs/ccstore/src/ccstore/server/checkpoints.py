@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import time
 from collections.abc import Callable, Iterable
@@ -61,6 +62,7 @@ class Checkpointer:
         self._due: dict[HostKey, float] = {}  # hosts with records since their snapshot → when (monotonic)
         self._running: set[HostKey] = set()
         self._lives: dict[HostKey, int] = {}  # counts how often a host was forgotten
+        self._numbers = itertools.count()
         self.taken = 0
         self.failed = 0
 
@@ -150,7 +152,8 @@ class Checkpointer:
                 next_part = await asyncio.wrap_future(t.cut)
                 folder = folder_of(self._root, t.host)
                 final = await self._pool.run(path_of, folder, now)
-                tmp = final.with_name(final.name + ".tmp")
+                # A name of its own: a stop may give up on a worker that still writes, and no other may get that one's file.
+                tmp = final.with_name(f"{final.name}.{next(self._numbers)}.tmp")
                 await self._pool.run(write_snapshot, t.view, next_part, tmp, now)
                 if self._json:
                     await self._pool.run(write_json, t.view, final.with_suffix(".json"))

@@ -124,11 +124,14 @@ class Store:
         if self._loop is None:
             return
         until = time.monotonic() + deadline
+        self._tasks.finish()
+        if not self.loading:
+            await asyncio.wait(self._running[:1], timeout=deadline / 2)
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
         try:
-            async with asyncio.timeout(max(0.1, deadline - 2.0)):
+            async with asyncio.timeout(max(0.1, until - time.monotonic() - 2.0)):
                 await self._checkpoints.take(self._checkpoints.all())
         except TimeoutError:
             self._log.warning("store.stop-incomplete", hosts=self._checkpoints.waiting, text="their log parts stay for the next start")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from ccdaemon.errors import OperatorError
@@ -38,16 +39,16 @@ class Tasks:
         self._pool = pool
         self._config = config
         self._log = log
+        self._finish = asyncio.Event()
         self._archiver = Archiver(engine, Path(config.cleanup.directory), pool, log=log) if config.cleanup.mode == "archive" else None
 
     async def run(self) -> None:
-        """Until cancelled. Nothing is freed or snapshotted before a start has read all files."""
+        """Until `finish`. Nothing is freed or snapshotted before a start has read all files."""
         await self._loader.finished.wait()
         keep = self._config.retention_in_memory
         retention_every = min(RETENTION_AT_LEAST, keep / 2)
         next_retention = next_cap = time.monotonic()
-        while True:
-            await asyncio.sleep(TURN)
+        while not await self._finishing(TURN):
             now = time.monotonic()
             try:
                 await self.checkpoints_once()
@@ -59,6 +60,15 @@ class Tasks:
                     await self.cap_once(int(time.time()))
             except Exception as e:  # one failing round must not end all later ones
                 self._log.error("store.task-failed", error=repr(e))
+
+    def finish(self) -> None:
+        """The round that is running is the last one: a snapshot or an archive is not given up half way."""
+        self._finish.set()
+
+    async def _finishing(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._finish.wait(), seconds)
+        return self._finish.is_set()
 
     async def checkpoints_once(self) -> None:
         self._checkpoints.hurry(self._wal.take_due())
