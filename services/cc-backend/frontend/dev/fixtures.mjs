@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 
 const STEP = 60;
-const noise = (seed) => () => ((seed = (seed * 16807) % 2147483647) / 2147483647);
+const noise = (seed) => () => (seed = (seed * 16807) % 2147483647) / 2147483647;
 
 export function loadClusters(data) {
   const root = join(data, "job-archive/archive-v3");
@@ -15,21 +15,52 @@ export function loadClusters(data) {
         const own = m.subClusters?.find((x) => x.name === s.name) ?? {};
         if (own.remove) return [];
         const v = (k) => own[k] ?? m[k] ?? 0;
-        return [{ name: m.name, unit: { base: m.unit?.base ?? "", prefix: m.unit?.prefix ?? "" }, scope: m.scope, aggregation: m.aggregation ?? "", timestep: m.timestep,
-          peak: v("peak"), normal: v("normal"), caution: v("caution"), alert: v("alert"), lowerIsBetter: own.lowerIsBetter ?? m.lowerIsBetter ?? false, footprint: own.footprint ?? m.footprint ?? "", energy: "" }];
+        return [
+          {
+            name: m.name,
+            unit: { base: m.unit?.base ?? "", prefix: m.unit?.prefix ?? "" },
+            scope: m.scope,
+            aggregation: m.aggregation ?? "",
+            timestep: m.timestep,
+            peak: v("peak"),
+            normal: v("normal"),
+            caution: v("caution"),
+            alert: v("alert"),
+            lowerIsBetter: own.lowerIsBetter ?? m.lowerIsBetter ?? false,
+            footprint: own.footprint ?? m.footprint ?? "",
+            energy: "",
+          },
+        ];
       });
-      return { ...s, numberOfNodes: 1, topology: { memoryDomain: s.topology.memoryDomain ?? [], accelerators: s.topology.accelerators ?? null }, metricConfig, footprint: metricConfig.filter((m) => m.footprint).map((m) => m.name) };
+      return {
+        ...s,
+        numberOfNodes: 1,
+        topology: { memoryDomain: s.topology.memoryDomain ?? [], accelerators: s.topology.accelerators ?? null },
+        metricConfig,
+        footprint: metricConfig.filter((m) => m.footprint).map((m) => m.name),
+      };
     });
     return { name, subClusters };
   });
 }
 
-const FOOT = { cpu_load: "avg", flops_any: "avg", mem_bw: "avg", mem_used: "max", acc_utilization: "avg", acc_mem_used: "max", acc_power: "avg", ipc: "avg", clock: "avg" };
+const FOOT = {
+  cpu_load: "avg",
+  flops_any: "avg",
+  mem_bw: "avg",
+  mem_used: "max",
+  acc_utilization: "avg",
+  acc_mem_used: "max",
+  acc_power: "avg",
+  ipc: "avg",
+  clock: "avg",
+};
 export const footprinted = (clusters) => {
-  for (const c of clusters) for (const s of c.subClusters) {
-    for (const m of s.metricConfig) m.footprint ||= FOOT[m.name] ?? "";
-    s.footprint = s.metricConfig.filter((m) => m.footprint).map((m) => m.name);
-  }
+  for (const c of clusters)
+    for (const s of c.subClusters) {
+      for (const m of s.metricConfig) m.footprint ||= FOOT[m.name] ?? "";
+      s.footprint = s.metricConfig.filter((m) => m.footprint).map((m) => m.name);
+    }
   return clusters;
 };
 
@@ -66,8 +97,13 @@ export function statistics(series) {
   const n = Math.max(...series.map((s) => s.data.length));
   const out = { min: [], median: [], mean: [], max: [] };
   for (let i = 0; i < n; i += 1) {
-    const v = series.map((s) => s.data[i]).filter((x) => x != null).sort((a, b) => a - b);
-    out.min.push(v[0] ?? null); out.median.push(v[v.length >> 1] ?? null); out.max.push(v.at(-1) ?? null);
+    const v = series
+      .map((s) => s.data[i])
+      .filter((x) => x != null)
+      .sort((a, b) => a - b);
+    out.min.push(v[0] ?? null);
+    out.median.push(v[v.length >> 1] ?? null);
+    out.max.push(v.at(-1) ?? null);
   }
   return out;
 }
@@ -77,14 +113,15 @@ export function archivedJobs(data, clusters) {
   const jobs = [];
   for (const a of readdirSync(root)) {
     if (!/^\d+$/.test(a)) continue;
-    for (const b of readdirSync(join(root, a))) for (const c of readdirSync(join(root, a, b))) {
-      const dir = join(root, a, b, c);
-      if (!existsSync(join(dir, "meta.json"))) continue;
-      const meta = JSON.parse(readFileSync(join(dir, "meta.json"), "utf8"));
-      const series = JSON.parse(gunzipSync(readFileSync(join(dir, "data.json.gz"))));
-      const sub = clusters.find((x) => x.name === "emmy").subClusters.find((x) => x.name === meta.subCluster);
-      jobs.push({ meta, series, sub });
-    }
+    for (const b of readdirSync(join(root, a)))
+      for (const c of readdirSync(join(root, a, b))) {
+        const dir = join(root, a, b, c);
+        if (!existsSync(join(dir, "meta.json"))) continue;
+        const meta = JSON.parse(readFileSync(join(dir, "meta.json"), "utf8"));
+        const series = JSON.parse(gunzipSync(readFileSync(join(dir, "data.json.gz"))));
+        const sub = clusters.find((x) => x.name === "emmy").subClusters.find((x) => x.name === meta.subCluster);
+        jobs.push({ meta, series, sub });
+      }
   }
   return jobs;
 }

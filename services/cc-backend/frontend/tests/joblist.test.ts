@@ -4,7 +4,11 @@ import { NEWEST_FIRST } from "../src/core/sorting";
 import type { App } from "../src/state/app.svelte";
 import { createJobList } from "../src/state/joblist.svelte";
 
-interface Row { id: number; state: string; monitoringStatus: number }
+interface Row {
+  id: number;
+  state: string;
+  monitoringStatus: number;
+}
 const query = { filters: NO_FILTERS, fixed: [], order: NEWEST_FIRST, metrics: ["load"], paging: false, page: 1, perPage: 10, points: 100 };
 
 /** A server that knows `rows` and notes what was asked; curves wait until they are let go. */
@@ -14,15 +18,37 @@ function server(rows: Row[]) {
   const ask = vi.fn(async (text: string, v: Record<string, unknown> = {}, signal?: AbortSignal) => {
     if (text.includes("jobsMetrics(")) {
       asked.ids.push(v.ids as number[]);
-      await new Promise<void>((go, stop) => { release.push(go); signal?.addEventListener("abort", () => stop(new DOMException("stopped", "AbortError"))); });
-      return { jobsMetrics: (v.ids as number[]).map((id) => ({ id: String(id), error: id === 3 ? "no data" : null, metrics: id === 3 ? [] : [{ name: "load" }] })) };
+      await new Promise<void>((go, stop) => {
+        release.push(go);
+        signal?.addEventListener("abort", () => stop(new DOMException("stopped", "AbortError")));
+      });
+      return {
+        jobsMetrics: (v.ids as number[]).map((id) => ({
+          id: String(id),
+          error: id === 3 ? "no data" : null,
+          metrics: id === 3 ? [] : [{ name: "load" }],
+        })),
+      };
     }
     const page = v.page as { page: number; itemsPerPage: number };
     asked.list.push(page);
     const start = (page.page - 1) * page.itemsPerPage;
-    return { jobs: { items: rows.slice(start, start + page.itemsPerPage), count: rows.length, hasNextPage: rows.length > start + page.itemsPerPage } };
+    return {
+      jobs: {
+        items: rows.slice(start, start + page.itemsPerPage),
+        count: rows.length,
+        hasNextPage: rows.length > start + page.itemsPerPage,
+      },
+    };
   });
-  return { asked, app: { ask, now: () => 1000 } as unknown as App, letGo: () => { for (const go of release) go(); release = []; } };
+  return {
+    asked,
+    app: { ask, now: () => 1000 } as unknown as App,
+    letGo: () => {
+      for (const go of release) go();
+      release = [];
+    },
+  };
 }
 const rows = (n: number, state = "completed"): Row[] => Array.from({ length: n }, (_, i) => ({ id: i + 1, state, monitoringStatus: 3 }));
 const settle = () => new Promise((r) => setTimeout(r, 0));

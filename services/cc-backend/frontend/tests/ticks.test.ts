@@ -32,5 +32,6 @@ describe("value axis (web-ui 9.2)", () => {
   test("normal is in sight", () => expect(yRange(t, 10)[1]).toBeCloseTo(88));
   test("data are in sight", () => expect(yRange(t, 200)[1]).toBeCloseTo(220));
   test("far outliers are cut at ten times the peak", () => expect(yRange(t, 5000)[1]).toBeCloseTo(1100));
-  test("no thresholds, no data", () => expect([yRange(null, 5)[1], yRange(null, Number.NaN), yRange(null, 0)]).toEqual([5.5, [0, 1], [0, 1]]));
+  test("no thresholds, no data", () =>
+    expect([yRange(null, 5)[1], yRange(null, Number.NaN), yRange(null, 0)]).toEqual([5.5, [0, 1], [0, 1]]));
 });

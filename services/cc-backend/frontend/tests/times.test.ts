@@ -21,13 +21,25 @@ test("rows show the clock today, else the stamp", () => {
   expect(berlin.row(T, T + 3600)).toBe("15:32");
   expect(berlin.row(T, T + 86400)).toBe("8 Feb 15:32");
 });
-test("durations in facts", () => expect([hms(27799), hms(59), hms(-3), hms(360000)]).toEqual(["7:43:19", "0:00:59", "0:00:00", "100:00:00"]));
-test("durations in sentences", () => expect([spoken(27799), spoken(50), spoken(900), spoken(200000)]).toEqual(["7 h 43 min", "50 s", "15 min", "2 d 7 h"]));
+test("durations in facts", () =>
+  expect([hms(27799), hms(59), hms(-3), hms(360000)]).toEqual(["7:43:19", "0:00:59", "0:00:00", "100:00:00"]));
+test("durations in sentences", () =>
+  expect([spoken(27799), spoken(50), spoken(900), spoken(200000)]).toEqual(["7 h 43 min", "50 s", "15 min", "2 d 7 h"]));
 
 // web-ui 8.12, PITFALL: minutes are padded (1:05 h, not 1:5h)
 describe("durations on axes", () => {
-  test.each([[0, "0"], [900, "15 min"], [21600, "6 h"], [5400, "1:30 h"], [3900, "1:05 h"], [-10800, "−3 h"], [172800, "2 d"], [180000, "50 h"], [30, "30 s"], [125, "2:05 min"]])("%s is %s", (s, text) =>
-    expect(axisDuration(s)).toBe(text));
+  test.each([
+    [0, "0"],
+    [900, "15 min"],
+    [21600, "6 h"],
+    [5400, "1:30 h"],
+    [3900, "1:05 h"],
+    [-10800, "−3 h"],
+    [172800, "2 d"],
+    [180000, "50 h"],
+    [30, "30 s"],
+    [125, "2:05 min"],
+  ])("%s is %s", (s, text) => expect(axisDuration(s)).toBe(text));
 });
 test("sampling step", () => expect([stepText(60), stepText(480), stepText(90)]).toEqual(["60 s", "8 min", "90 s"]));
 

@@ -3,7 +3,12 @@ import { num } from "./numbers";
 import type { Clock } from "./times";
 
 /** A chip in words, and the filters without it. */
-export interface ChipText { key: string; label: string; value: string; without: Filters }
+export interface ChipText {
+  key: string;
+  label: string;
+  value: string;
+  without: Filters;
+}
 
 const hm = (s: number): string => `${Math.floor(s / 3600)}:${String(Math.floor(s / 60) % 60).padStart(2, "0")} h`;
 const rangeText = (r: Range, say: (n: number) => string, less = "≤"): string =>
@@ -12,7 +17,8 @@ const rangeText = (r: Range, say: (n: number) => string, less = "≤"): string =
 /** One chip per active filter, none hidden (web-ui 7.1, PITFALL pills). */
 export function chips(f: Filters, clock: Clock, now: number, tagName: (id: string) => string): ChipText[] {
   const out: ChipText[] = [];
-  const add = (key: string, label: string, value: string, without: Partial<Filters>) => out.push({ key, label, value, without: { ...f, ...without } });
+  const add = (key: string, label: string, value: string, without: Partial<Filters>) =>
+    out.push({ key, label, value, without: { ...f, ...without } });
   if (f.cluster) add("cluster", "Cluster", f.cluster, { cluster: undefined, subCluster: undefined, partition: undefined });
   if (f.subCluster) add("subCluster", "Subcluster", f.subCluster, { subCluster: undefined });
   if (f.partition) add("partition", "Partition", f.partition, { partition: undefined });
@@ -22,7 +28,14 @@ export function chips(f: Filters, clock: Clock, now: number, tagName: (id: strin
   if (f.startTime) {
     const s = f.startTime;
     const at = (t: number) => clock.stamp(t, now);
-    const said = "range" in s ? (NAMED_RANGES[s.range] ?? s.range) : s.from && s.to ? `${at(s.from)} – ${at(s.to)}` : s.from ? `from ${at(s.from)}` : `until ${at(s.to ?? 0)}`;
+    const said =
+      "range" in s
+        ? (NAMED_RANGES[s.range] ?? s.range)
+        : s.from && s.to
+          ? `${at(s.from)} – ${at(s.to)}`
+          : s.from
+            ? `from ${at(s.from)}`
+            : `until ${at(s.to ?? 0)}`;
     add("startTime", "Job Start", said, { startTime: undefined });
   }
   if (f.duration) add("duration", "Duration", rangeText(f.duration, hm, "<"), { duration: undefined });
@@ -33,8 +46,16 @@ export function chips(f: Filters, clock: Clock, now: number, tagName: (id: strin
   if (f.energy) add("energy", "Energy", `${rangeText(f.energy, num)} kWh`, { energy: undefined });
   if (f.node) add("node", "Node", f.nodeMatch === "contains" ? `contains ${f.node}` : f.node, { node: undefined, nodeMatch: "eq" });
   f.stat.forEach((s, i) => add(`stat${i}`, s.name, rangeText(s, num), { stat: f.stat.filter((_, k) => k !== i) }));
-  if (f.project) add("project", "Project", f.projectMatch === "contains" ? `contains ${f.project}` : f.project, { project: undefined, projectMatch: "eq" });
-  if (f.user.length) add("user", "User", f.user.length === 1 && f.userMatch === "contains" ? `contains ${f.user[0]}` : f.user.join(", "), { user: [], userMatch: "contains" });
+  if (f.project)
+    add("project", "Project", f.projectMatch === "contains" ? `contains ${f.project}` : f.project, {
+      project: undefined,
+      projectMatch: "eq",
+    });
+  if (f.user.length)
+    add("user", "User", f.user.length === 1 && f.userMatch === "contains" ? `contains ${f.user[0]}` : f.user.join(", "), {
+      user: [],
+      userMatch: "contains",
+    });
   if (f.jobName) add("jobName", "Job name", `contains ${f.jobName}`, { jobName: undefined });
   if (f.jobId.length) add("jobId", "Job id", f.jobId.join(", "), { jobId: [] });
   if (f.arrayJobId) add("arrayJobId", "Array job", String(f.arrayJobId), { arrayJobId: undefined });

@@ -5,7 +5,10 @@ import type { JobMetric, MetricConfig, Resampling, Scope, Stat, StatsSeries, Sub
 
 /** Everything that a time plot draws and says, without a pixel in it. */
 export interface Curve {
-  metric: string; scope: Scope; unit: Unit | null; timestep: number;
+  metric: string;
+  scope: Scope;
+  unit: Unit | null;
+  timestep: number;
   kind: "lines" | "statistics";
   /** seconds since the first sample */
   x: number[];
@@ -22,9 +25,12 @@ export interface Curve {
   top: number;
 }
 
-export interface CurveOptions { statistics?: boolean; host?: string | null }
+export interface CurveOptions {
+  statistics?: boolean;
+  host?: string | null;
+}
 
-/** Minimum, median and maximum per time step over the values that are there; fewer than three give a gap (graphql 7.4, `statisticsSeries`). */
+/** Minimum, median and maximum per step over the values that are there; fewer than three give a gap (graphql 7.4, `statisticsSeries`). */
 export function bandOf(series: readonly (readonly Value[])[]): StatsSeries {
   const length = series.reduce((n, l) => Math.max(n, l.length), 0);
   const out: StatsSeries = { min: [], median: [], mean: [], max: [] };
@@ -43,7 +49,14 @@ export function bandOf(series: readonly (readonly Value[])[]): StatsSeries {
 export const BAND_FROM = 8;
 
 /** Null when no sample is there to draw. */
-export function curve(name: string, scope: Scope, m: JobMetric, config: MetricConfig | null, sub: SubCluster | null, options: CurveOptions = {}): Curve | null {
+export function curve(
+  name: string,
+  scope: Scope,
+  m: JobMetric,
+  config: MetricConfig | null,
+  sub: SubCluster | null,
+  options: CurveOptions = {},
+): Curve | null {
   const thresholds = thresholdsAt(config, sub, scope);
   const dense = (m.series?.length ?? 0) >= BAND_FROM;
   const stats = options.statistics ? (m.statisticsSeries ?? (dense ? bandOf((m.series ?? []).map((s) => s.data ?? [])) : null)) : null;
@@ -57,13 +70,18 @@ export function curve(name: string, scope: Scope, m: JobMetric, config: MetricCo
   const stat = summary(options.host ? { ...m, series: shown } : m) ?? null;
   const top = lines.reduce((t, l) => l.reduce<number>((u, v) => (v != null && v > u ? v : u), t), 0);
   return {
-    metric: name, scope, unit: unitOf(m, config), timestep: m.timestep || 60,
+    metric: name,
+    scope,
+    unit: unitOf(m, config),
+    timestep: m.timestep || 60,
     kind: stats ? "statistics" : "lines",
     x: Array.from({ length }, (_, i) => i * (m.timestep || 60)),
     lines: lines.map((l) => (l.length === length ? l : [...l, ...Array<null>(length - l.length).fill(null)])),
     names: stats ? ["min", stats.median?.length ? "median" : "mean", "max"] : shown.map((s, i) => seriesName(s, scope, i, manyHosts)),
     colours: stats ? [] : shown.map((s) => all.indexOf(s)),
-    thresholds, stat, top,
+    thresholds,
+    stat,
+    top,
     tint: tint(thresholds, stat?.avg ?? null),
     // The glyph of a curve follows the same side of the limits as its ground and zones do.
     level: level(thresholds && { ...thresholds, lowerIsBetter: badIsHigh(thresholds) }, stat?.avg),
@@ -78,8 +96,9 @@ export function sentence(c: Curve, of: string): string {
 }
 
 /**
- * Resolution to ask for after a zoom to `points` visible samples, or null when the data at hand are right (web-ui 9.2, resampling on zoom):
- * with at most `trigger` points the wanted step is points × timestep / trigger, and the nearest configured resolution is taken.
+ * Resolution to ask for after a zoom to `points` visible samples, or null when the data at hand are right (web-ui 9.2,
+ * resampling on zoom): with at most `trigger` points the wanted step is points × timestep / trigger, and the nearest
+ * configured resolution is taken.
  */
 export function zoomResolution(points: number, timestep: number, resampling: Resampling | null | undefined): number | null {
   if (!resampling?.resolutions.length || points > resampling.trigger) return null;

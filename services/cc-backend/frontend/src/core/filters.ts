@@ -1,28 +1,63 @@
 import { rfc3339 } from "./times";
 
 /** Open ends are undefined. Counts, seconds, kWh: the field says which. */
-export interface Range { from?: number; to?: number }
+export interface Range {
+  from?: number;
+  to?: number;
+}
 export type StartTime = { range: string } | { from?: number; to?: number };
-export interface StatRange extends Range { name: string }
+export interface StatRange extends Range {
+  name: string;
+}
 
 /** Every filter of web-ui 7.1 and 7.2 in decoded form. Absent means no restriction. */
 export interface Filters {
-  dbId: string[]; jobId: string[]; arrayJobId?: number;
-  jobName?: string; project?: string; projectMatch: Match; user: string[]; userMatch: Match;
-  cluster?: string; subCluster?: string; partition?: string;
-  state: string[]; shared?: string; schedule?: string;
-  startTime?: StartTime; duration?: Range; tag: string[];
-  numNodes?: Range; numHWThreads?: Range; numAccelerators?: Range; energy?: Range;
-  node?: string; nodeMatch: Match; stat: StatRange[];
+  dbId: string[];
+  jobId: string[];
+  arrayJobId?: number;
+  jobName?: string;
+  project?: string;
+  projectMatch: Match;
+  user: string[];
+  userMatch: Match;
+  cluster?: string;
+  subCluster?: string;
+  partition?: string;
+  state: string[];
+  shared?: string;
+  schedule?: string;
+  startTime?: StartTime;
+  duration?: Range;
+  tag: string[];
+  numNodes?: Range;
+  numHWThreads?: Range;
+  numAccelerators?: Range;
+  energy?: Range;
+  node?: string;
+  nodeMatch: Match;
+  stat: StatRange[];
 }
 export type Match = "eq" | "contains";
 
 export const NAMED_RANGES: Record<string, string> = {
-  last6h: "Last 6 hours", last24h: "Last 24 hours", last7d: "Last 7 days", last30d: "Last 30 days",
+  last6h: "Last 6 hours",
+  last24h: "Last 24 hours",
+  last7d: "Last 7 days",
+  last30d: "Last 30 days",
 };
 export const SHARED_WORDS: Record<string, string> = { none: "exclusive", multi_user: "shared", single_user: "multitask" };
 
-export const NO_FILTERS: Filters = { dbId: [], jobId: [], projectMatch: "eq", user: [], userMatch: "contains", state: [], tag: [], nodeMatch: "eq", stat: [] };
+export const NO_FILTERS: Filters = {
+  dbId: [],
+  jobId: [],
+  projectMatch: "eq",
+  user: [],
+  userMatch: "contains",
+  state: [],
+  tag: [],
+  nodeMatch: "eq",
+  stat: [],
+};
 
 /** Name → texts, in order: the query string of an address, or `presets` of the page block. */
 export type Params = Record<string, string[]>;
@@ -32,7 +67,10 @@ export function paramsOf(search: string): Params {
   return out;
 }
 
-/** Reads an address; what is malformed is left out. Old links without match parameters keep their meaning (project, node exact; one user: part of the name). */
+/**
+ * Reads an address; what is malformed is left out. Old links without match parameters keep their meaning: project and
+ * node exact, one user as part of the name.
+ */
 export function readFilters(p: Params): Filters {
   const one = (k: string): string | undefined => p[k]?.[0] || undefined;
   const match = (k: string, otherwise: Match): Match => {
@@ -46,17 +84,25 @@ export function readFilters(p: Params): Filters {
     jobId: p.jobId?.filter(Boolean) ?? [],
     arrayJobId: Number.isInteger(arrayJobId) && arrayJobId > 0 ? arrayJobId : undefined,
     jobName: one("jobName"),
-    project: one("project"), projectMatch: match("projectMatch", "eq"),
-    user: users, userMatch: users.length > 1 ? "eq" : match("userMatch", "contains"),
-    cluster: one("cluster"), subCluster: one("subCluster"), partition: one("partition"),
+    project: one("project"),
+    projectMatch: match("projectMatch", "eq"),
+    user: users,
+    userMatch: users.length > 1 ? "eq" : match("userMatch", "contains"),
+    cluster: one("cluster"),
+    subCluster: one("subCluster"),
+    partition: one("partition"),
     state: p.state?.filter(Boolean) ?? [],
-    shared: one("shared"), schedule: one("schedule"),
+    shared: one("shared"),
+    schedule: one("schedule"),
     startTime: readStart(one("startTime")),
     duration: readRange(one("duration")),
     tag: p.tag?.filter((x) => /^\d+$/.test(x)) ?? [],
-    numNodes: readRange(one("numNodes")), numHWThreads: readRange(one("numHWThreads")), numAccelerators: readRange(one("numAccelerators")),
+    numNodes: readRange(one("numNodes")),
+    numHWThreads: readRange(one("numHWThreads")),
+    numAccelerators: readRange(one("numAccelerators")),
     energy: readRange(one("energy")),
-    node: one("node"), nodeMatch: match("nodeMatch", "eq"),
+    node: one("node"),
+    nodeMatch: match("nodeMatch", "eq"),
     stat: (p.stat ?? []).flatMap(readStat),
   };
 }
@@ -142,10 +188,13 @@ export function graphqlFilters(f: Filters): Record<string, unknown>[] {
   if (f.schedule) out.push({ schedule: f.schedule });
   if (f.startTime && "range" in f.startTime) out.push({ startTime: { range: f.startTime.range } });
   else if (f.startTime && (f.startTime.from || f.startTime.to)) {
-    out.push({ startTime: { ...(f.startTime.from && { from: rfc3339(f.startTime.from) }), ...(f.startTime.to && { to: rfc3339(f.startTime.to) }) } });
+    out.push({
+      startTime: { ...(f.startTime.from && { from: rfc3339(f.startTime.from) }), ...(f.startTime.to && { to: rfc3339(f.startTime.to) }) },
+    });
   }
   // "Less than" is strict and "more than" its complement: no job of exactly the limit is in both (web-ui 7.1, PITFALL).
-  if (f.duration) range("duration", { from: f.duration.from, to: f.duration.from == null && f.duration.to ? f.duration.to - 1 : f.duration.to });
+  if (f.duration)
+    range("duration", { from: f.duration.from, to: f.duration.from == null && f.duration.to ? f.duration.to - 1 : f.duration.to });
   if (f.tag.length) out.push({ tags: f.tag });
   range("numNodes", f.numNodes);
   range("numHWThreads", f.numHWThreads);

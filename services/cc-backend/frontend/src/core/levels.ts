@@ -3,7 +3,12 @@ import type { FootprintValue, Job, MetricConfig, Scope, SubCluster, Thresholds }
 /** `info` is shown as "High", `error` as "Out of range" (web-ui 9.3, web-design 4). */
 export type Level = "alert" | "caution" | "ok" | "info" | "error" | "none";
 export const LEVEL_WORDS: Record<Level, string> = {
-  alert: "Alert", caution: "Caution", ok: "OK", info: "High", error: "Out of range", none: "No thresholds",
+  alert: "Alert",
+  caution: "Caution",
+  ok: "OK",
+  info: "High",
+  error: "Out of range",
+  none: "No thresholds",
 };
 export const LEVEL_ORDER: readonly Level[] = ["alert", "caution", "ok", "info", "error", "none"];
 
@@ -31,22 +36,33 @@ export function tint(t: Thresholds | null, mean: number | null): "alert" | "caut
 export function unitsPerNode(sub: SubCluster, scope: Scope): number {
   const cores = sub.socketsPerNode * sub.coresPerSocket;
   switch (scope) {
-    case "node": return 1;
-    case "socket": return sub.socketsPerNode;
-    case "memoryDomain": return sub.topology.memoryDomain?.length ?? 0;
-    case "core": return cores;
-    case "hwthread": return cores * sub.threadsPerCore;
-    case "accelerator": return sub.topology.accelerators?.length ?? 0;
+    case "node":
+      return 1;
+    case "socket":
+      return sub.socketsPerNode;
+    case "memoryDomain":
+      return sub.topology.memoryDomain?.length ?? 0;
+    case "core":
+      return cores;
+    case "hwthread":
+      return cores * sub.threadsPerCore;
+    case "accelerator":
+      return sub.topology.accelerators?.length ?? 0;
   }
 }
 
 const times = (c: MetricConfig, f: number): Thresholds => ({
-  peak: c.peak * f, normal: c.normal == null ? null : c.normal * f, caution: c.caution * f, alert: c.alert * f, lowerIsBetter: c.lowerIsBetter ?? false,
+  peak: c.peak * f,
+  normal: c.normal == null ? null : c.normal * f,
+  caution: c.caution * f,
+  alert: c.alert * f,
+  lowerIsBetter: c.lowerIsBetter ?? false,
 });
 
 /**
- * Thresholds of a curve at `scope`: configured values are per node; a summed metric has its part of them per unit, a mean has them as they are.
- * Null without aggregation or without any configured value: then nothing is drawn (web-ui 9.2).
+ * Thresholds of a curve at `scope`: configured values are per node; a summed metric has its part
+ * of them per unit, a mean has them as they are.
+ * Null without aggregation or any configured value: then nothing is drawn (web-ui 9.2).
  */
 export function thresholdsAt(config: MetricConfig | null, sub: SubCluster | null, scope: Scope): Thresholds | null {
   if (!config || (config.peak === 0 && config.caution === 0 && config.alert === 0 && !config.normal)) return null;
@@ -70,7 +86,11 @@ export function footprintThresholds(config: MetricConfig | null, sub: SubCluster
   return times(config, config.aggregation === "sum" ? share(job, sub, config.scope) : 1);
 }
 
-export interface Judged extends FootprintValue { thresholds: Thresholds | null; level: Level; config: MetricConfig | null }
+export interface Judged extends FootprintValue {
+  thresholds: Thresholds | null;
+  level: Level;
+  config: MetricConfig | null;
+}
 
 /** Footprint of a job, worst first, inside a level by name. */
 export function judgeFootprint(job: Job, sub: SubCluster | null): Judged[] {

@@ -6,7 +6,8 @@ export const SCOPES: readonly Scope[] = ["node", "socket", "memoryDomain", "core
 export const subClusterOf = (clusters: Cluster[], cluster: string, sub: string): SubCluster | null =>
   clusters.find((c) => c.name === cluster)?.subClusters.find((s) => s.name === sub) ?? null;
 
-export const configOf = (sub: SubCluster | null, metric: string): MetricConfig | null => sub?.metricConfig.find((m) => m.name === metric) ?? null;
+export const configOf = (sub: SubCluster | null, metric: string): MetricConfig | null =>
+  sub?.metricConfig.find((m) => m.name === metric) ?? null;
 
 /** First configuration of a metric anywhere in the cluster (or in all clusters): for heads of columns that mix subclusters. */
 export function anyConfig(clusters: Cluster[], cluster: string | null, metric: string): MetricConfig | null {
@@ -20,7 +21,7 @@ export function anyConfig(clusters: Cluster[], cluster: string | null, metric: s
   return null;
 }
 
-/** configured · disabled (in the cluster, but removed for this subcluster) · none (not in the cluster) · outside (host in no subcluster) */
+/** configured · disabled (in the cluster, removed for this subcluster) · none (not in the cluster) · outside (host in no subcluster) */
 export type Availability = "configured" | "disabled" | "none" | "outside";
 export function availability(clusters: Cluster[], cluster: string, sub: string, metric: string): Availability {
   const found = clusters.find((c) => c.name === cluster);
@@ -79,7 +80,7 @@ export function statOf(data: readonly Value[]): Stat | null {
   return n ? { avg: sum / n, min, max } : null;
 }
 
-/** Plain name of a series: host at node scope, else kind and hardware id, with the host where several are drawn (web-ui 9.2, PITFALL legend). */
+/** Plain name of a series: host at node scope, else kind and hardware id, with the host where several are drawn (web-ui 9.2, PITFALL). */
 export function seriesName(s: Series, scope: Scope, position: number, manyHosts: boolean): string {
   if (scope === "node") return s.hostname;
   const kind = scope === "accelerator" ? "acc" : scope === "hwthread" ? "thread" : scope === "memoryDomain" ? "domain" : scope;
@@ -87,17 +88,24 @@ export function seriesName(s: Series, scope: Scope, position: number, manyHosts:
 }
 
 /** Unit that came with the data, else the configured one. */
-export const unitOf = (metric: JobMetric | null, config: MetricConfig | null): Unit | null => (metric?.unit?.base ? metric.unit : (config?.unit ?? metric?.unit ?? null));
+export const unitOf = (metric: JobMetric | null, config: MetricConfig | null): Unit | null =>
+  metric?.unit?.base ? metric.unit : (config?.unit ?? metric?.unit ?? null);
 
 /** `2` before `10`: order of host names and hardware ids. */
 export const natural = new Intl.Collator("en", { numeric: true }).compare;
 
 /** Metrics and hosts without data, as real pairs: for the Resources tab. */
-export function missingPairs(job: Job, expected: string[], loaded: Map<string, NamedMetric[]>): { metrics: string[]; hosts: { host: string; metrics: string[] }[] } {
+export function missingPairs(
+  job: Job,
+  expected: string[],
+  loaded: Map<string, NamedMetric[]>,
+): { metrics: string[]; hosts: { host: string; metrics: string[] }[] } {
   const metrics = expected.filter((m) => !loaded.get(m)?.some((x) => x.metric.series?.length));
   const hosts: { host: string; metrics: string[] }[] = [];
   for (const { hostname } of job.resources) {
-    const lacking = expected.filter((m) => !metrics.includes(m) && !loaded.get(m)?.some((x) => x.metric.series?.some((s) => s.hostname === hostname)));
+    const lacking = expected.filter(
+      (m) => !metrics.includes(m) && !loaded.get(m)?.some((x) => x.metric.series?.some((s) => s.hostname === hostname)),
+    );
     if (lacking.length) hosts.push({ host: hostname, metrics: lacking });
   }
   return { metrics, hosts };

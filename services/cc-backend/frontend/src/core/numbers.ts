@@ -16,7 +16,12 @@ export function num(v: number | null | undefined): string {
   if (size === 0) return "0";
   if (size < 1e-3) return v > 0 ? `<${THIN}0.001` : `>${THIN}−0.001`;
   if (size >= 99999.5) return scaled(v, 0, "");
-  if (size >= 9999.5) return tidy(Math.round(v).toString().replace(/\B(?=(\d{3})+$)/g, THIN));
+  if (size >= 9999.5)
+    return tidy(
+      Math.round(v)
+        .toString()
+        .replace(/\B(?=(\d{3})+$)/g, THIN),
+    );
   return tidy(size >= 99.95 ? v.toFixed(0) : v.toPrecision(3));
 }
 
@@ -32,9 +37,15 @@ function scaled(v: number, from: number, base: string): string {
   let power = from;
   let x = v;
   // 999.5 would be printed as 1000 with three digits.
-  while (Math.abs(x) >= 999.5 && power < PREFIXES.length - 1) { x /= 1000; power += 1; }
+  while (Math.abs(x) >= 999.5 && power < PREFIXES.length - 1) {
+    x /= 1000;
+    power += 1;
+  }
   // At most one prefix down: 0.315 GF/s is said as 315 MF/s, a much smaller value stays with zeros.
-  if (Math.abs(x) < 1 && x !== 0 && power > 0 && power === from) { x *= 1000; power -= 1; }
+  if (Math.abs(x) < 1 && x !== 0 && power > 0 && power === from) {
+    x *= 1000;
+    power -= 1;
+  }
   return `${num(x)}${THIN}${PREFIXES[power]}${base}`.trimEnd();
 }
 

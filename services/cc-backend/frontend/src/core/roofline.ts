@@ -1,8 +1,18 @@
 import type { MetricValue, NamedMetric, SubCluster } from "./types";
 
 /** Point of a job roofline; `t` runs from 0 (start) to 1 (end). Intensity in flop/byte, performance in the unit of flops_any. */
-export interface RoofPoint { x: number; y: number; t: number; host: string; at: number }
-export interface Roof { bandwidth: number; scalar: number; simd: number }
+export interface RoofPoint {
+  x: number;
+  y: number;
+  t: number;
+  host: string;
+  at: number;
+}
+export interface Roof {
+  bandwidth: number;
+  scalar: number;
+  simd: number;
+}
 
 const POWERS: Record<string, number> = { "": 1, k: 1e3, K: 1e3, M: 1e6, G: 1e9, T: 1e12, P: 1e15 };
 /** In units of 10⁹: GF/s and GB/s. */
@@ -14,7 +24,7 @@ export function roofOf(sub: SubCluster | null): Roof | null {
   return roof.bandwidth > 0 && roof.simd > 0 && roof.scalar > 0 ? roof : null;
 }
 
-/** Per node and step: flops_any / mem_bw against flops_any. Points without finite intensity, or that a logarithm cannot show, are left out. */
+/** Per node and step: flops_any / mem_bw against flops_any. Points that a logarithm cannot show are left out. */
 export function roofPoints(flops: NamedMetric | undefined, bandwidth: NamedMetric | undefined): RoofPoint[] {
   const out: RoofPoint[] = [];
   for (const a of flops?.metric.series ?? []) {

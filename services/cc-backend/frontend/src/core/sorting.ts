@@ -1,18 +1,27 @@
 import type { Cluster } from "./types";
 
-export interface Order { field: string; type: "col" | "foot"; order: "ASC" | "DESC" }
+export interface Order {
+  field: string;
+  type: "col" | "foot";
+  order: "ASC" | "DESC";
+}
 export const NEWEST_FIRST: Order = { field: "startTime", type: "col", order: "DESC" };
 
 /** Columns that the API sorts by; the spelling of numHwthreads is that of the API. */
 const COLUMNS: readonly (readonly [string, string])[] = [
-  ["startTime", "Start Time"], ["duration", "Duration"], ["numNodes", "Number of Nodes"], ["numHwthreads", "Number of HWThreads"],
-  ["numAcc", "Number of Accelerators"], ["energy", "Total Energy"],
+  ["startTime", "Start Time"],
+  ["duration", "Duration"],
+  ["numNodes", "Number of Nodes"],
+  ["numHwthreads", "Number of HWThreads"],
+  ["numAcc", "Number of Accelerators"],
+  ["energy", "Total Energy"],
 ];
 
 /** Statistic of each footprint metric, over all clusters. */
 export function footprintStats(clusters: Cluster[]): Map<string, string> {
   const out = new Map<string, string>();
-  for (const c of clusters) for (const s of c.subClusters) for (const m of s.metricConfig) if (m.footprint && !out.has(m.name)) out.set(m.name, m.footprint);
+  for (const c of clusters)
+    for (const s of c.subClusters) for (const m of s.metricConfig) if (m.footprint && !out.has(m.name)) out.set(m.name, m.footprint);
   return out;
 }
 

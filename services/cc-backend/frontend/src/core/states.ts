@@ -3,15 +3,42 @@ export type Tone = "live" | "good" | "warn" | "bad" | "mute";
 export type Glyph = "play" | "ring" | "bar" | "tick" | "square" | "clock" | "cross" | "full" | "half" | "diamond" | "question";
 
 const LOOKS: Record<string, [Tone, Glyph]> = {
-  running: ["live", "play"], pending: ["mute", "ring"], suspended: ["warn", "bar"], completed: ["good", "tick"], cancelled: ["mute", "square"],
-  preempted: ["warn", "square"], timeout: ["warn", "clock"], deadline: ["warn", "clock"], failed: ["bad", "cross"], out_of_memory: ["bad", "cross"],
-  node_fail: ["bad", "cross"], boot_fail: ["bad", "cross"],
-  allocated: ["live", "full"], mixed: ["live", "half"], idle: ["mute", "ring"], reserved: ["warn", "diamond"], down: ["bad", "cross"],
-  unknown: ["mute", "question"], notindb: ["mute", "question"], full: ["good", "tick"], partial: ["warn", "half"],
+  running: ["live", "play"],
+  pending: ["mute", "ring"],
+  suspended: ["warn", "bar"],
+  completed: ["good", "tick"],
+  cancelled: ["mute", "square"],
+  preempted: ["warn", "square"],
+  timeout: ["warn", "clock"],
+  deadline: ["warn", "clock"],
+  failed: ["bad", "cross"],
+  out_of_memory: ["bad", "cross"],
+  node_fail: ["bad", "cross"],
+  boot_fail: ["bad", "cross"],
+  allocated: ["live", "full"],
+  mixed: ["live", "half"],
+  idle: ["mute", "ring"],
+  reserved: ["warn", "diamond"],
+  down: ["bad", "cross"],
+  unknown: ["mute", "question"],
+  notindb: ["mute", "question"],
+  full: ["good", "tick"],
+  partial: ["warn", "half"],
 };
 
 export const JOB_STATES = [
-  "pending", "running", "completed", "failed", "timeout", "deadline", "preempted", "suspended", "cancelled", "out_of_memory", "boot_fail", "node_fail",
+  "pending",
+  "running",
+  "completed",
+  "failed",
+  "timeout",
+  "deadline",
+  "preempted",
+  "suspended",
+  "cancelled",
+  "out_of_memory",
+  "boot_fail",
+  "node_fail",
 ] as const;
 export const NODE_STATES = ["allocated", "idle", "reserved", "mixed", "down", "unknown", "notindb"] as const;
 

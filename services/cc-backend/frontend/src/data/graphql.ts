@@ -1,6 +1,9 @@
 /** What went wrong, in words for people; `kind` decides which picture a panel shows. */
 export class QueryError extends Error {
-  constructor(readonly kind: "failed" | "denied" | "session", message: string) {
+  constructor(
+    readonly kind: "failed" | "denied" | "session",
+    message: string,
+  ) {
     super(message);
     this.name = "QueryError";
   }
@@ -10,13 +13,14 @@ const PATIENCE_S = 30;
 
 export type Ask = <T>(query: string, variables?: Record<string, unknown>, signal?: AbortSignal) => Promise<T>;
 
-/** One GraphQL request. Throws QueryError; an answer with errors beside usable data is an error too, so that nothing is shown as whole that is not. */
+/** One GraphQL request. Throws QueryError; errors beside usable data are an error too: nothing is shown as whole that is not. */
 export const ask: Ask = async <T>(query: string, variables: Record<string, unknown> = {}, signal?: AbortSignal): Promise<T> => {
   const limit = AbortSignal.timeout(PATIENCE_S * 1000);
   let answer: Response;
   try {
     answer = await fetch("/query", {
-      method: "POST", credentials: "same-origin",
+      method: "POST",
+      credentials: "same-origin",
       headers: { "Content-Type": "application/json", Accept: "application/json" },
       body: JSON.stringify({ query, variables }),
       signal: signal ? AbortSignal.any([signal, limit]) : limit,
@@ -35,12 +39,16 @@ export const ask: Ask = async <T>(query: string, variables: Record<string, unkno
     throw new QueryError("failed", `The server answered ${answer.status} ${answer.statusText} instead of data.`);
   }
   if (body.errors?.length) {
-    const words = body.errors.map((e) => e.message).join(" ").slice(0, 500);
+    const words = body.errors
+      .map((e) => e.message)
+      .join(" ")
+      .slice(0, 500);
     throw new QueryError(/not allowed|forbidden|unauthorized|permission/i.test(words) ? "denied" : "failed", words);
   }
   if (!answer.ok || body.data == null) throw new QueryError("failed", `The server answered ${answer.status} without data.`);
   return body.data;
 };
 
-export const errorOf = (e: unknown): QueryError => (e instanceof QueryError ? e : new QueryError("failed", e instanceof Error ? e.message : String(e)));
+export const errorOf = (e: unknown): QueryError =>
+  e instanceof QueryError ? e : new QueryError("failed", e instanceof Error ? e.message : String(e));
 export const aborted = (e: unknown): boolean => e instanceof DOMException && e.name === "AbortError";

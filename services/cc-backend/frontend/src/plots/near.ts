@@ -3,9 +3,12 @@ export type Near = (el: Element, told: (near: boolean) => void) => () => void;
 
 export function makeNear(): Near {
   const listeners = new WeakMap<Element, (near: boolean) => void>();
-  const observer = new IntersectionObserver((entries) => {
-    for (const e of entries) listeners.get(e.target)?.(e.isIntersecting);
-  }, { rootMargin: "400px" });
+  const observer = new IntersectionObserver(
+    (entries) => {
+      for (const e of entries) listeners.get(e.target)?.(e.isIntersecting);
+    },
+    { rootMargin: "400px" },
+  );
   return (el, told) => {
     listeners.set(el, told);
     observer.observe(el);

@@ -11,36 +11,82 @@ const GF = { prefix: "G", base: "F/s" };
 const GB = { prefix: "G", base: "B/s" };
 
 /** Roofline in the plane of intensity and performance, both logarithmic, points coloured by time; hover, and zoom by drag. */
-export function roofPlot(host: HTMLElement, width: number, height: number, points: RoofPoint[], roof: Roof | null, radius: number, env: Env): uPlot {
+export function roofPlot(
+  host: HTMLElement,
+  width: number,
+  height: number,
+  points: RoofPoint[],
+  roof: Roof | null,
+  radius: number,
+  env: Env,
+): uPlot {
   const p = env.palette;
   const yr: [number, number] = [1, roofTop(roof, points)];
   const shown = points.filter((q) => q.y >= yr[0] && q.x >= X_RANGE[0] && q.x <= X_RANGE[1]);
   const colours = shown.map((q) => p.viridis(q.t));
-  const decades = (u: uPlot, key: string) => DECADES.filter((d) => d >= (u.scales[key]?.min ?? 0) * 0.999 && d <= (u.scales[key]?.max ?? 0) * 1.001);
-  const labels = (_u: uPlot, s: number[]) => s.map((v) => (scale1000(v) ?? num(v)));
+  const decades = (u: uPlot, key: string) =>
+    DECADES.filter((d) => d >= (u.scales[key]?.min ?? 0) * 0.999 && d <= (u.scales[key]?.max ?? 0) * 1.001);
+  const labels = (_u: uPlot, s: number[]) => s.map((v) => scale1000(v) ?? num(v));
   const axis = (scale: string, label: string, size: number): uPlot.Axis => ({
-    ...axisLook(p), scale, label, labelFont: font(), labelSize: 16, labelGap: scale === "x" ? 0 : 2, size, gap: 3, splits: (u) => decades(u, scale), filter: (_u, s) => s,
+    ...axisLook(p),
+    scale,
+    label,
+    labelFont: font(),
+    labelSize: 16,
+    labelGap: scale === "x" ? 0 : 2,
+    size,
+    gap: 3,
+    splits: (u) => decades(u, scale),
+    filter: (_u, s) => s,
     values: labels,
   });
-  return new uPlot({
-    width, height, padding: [10, 14, 0, 0], legend: { show: false }, cursor: { points: { show: false }, x: false, y: false, drag: { x: true, y: true, uni: 20 } },
-    scales: {
-      x: { time: false, distr: 3, range: (_u, a, b) => (b > a && a > 0 ? [a, b] : X_RANGE) }, y: { distr: 3, range: (_u, a, b) => (b > a && a > 0 ? [a, b] : yr) },
+  return new uPlot(
+    {
+      width,
+      height,
+      padding: [10, 14, 0, 0],
+      legend: { show: false },
+      cursor: { points: { show: false }, x: false, y: false, drag: { x: true, y: true, uni: 20 } },
+      scales: {
+        x: { time: false, distr: 3, range: (_u, a, b) => (b > a && a > 0 ? [a, b] : X_RANGE) },
+        y: { distr: 3, range: (_u, a, b) => (b > a && a > 0 ? [a, b] : yr) },
+      },
+      axes: [axis("x", "Intensity (flop/byte)", 22), axis("y", "Performance (GF/s)", 40)],
+      series: [{}, { stroke: "transparent", points: { show: false } }],
+      hooks: {
+        draw: [
+          (u) => {
+            clipped(u, () => {
+              drawPoints(u, shown, colours, radius);
+              if (roof) drawRoofs(u, roof, env);
+            });
+          },
+        ],
+        ready: [
+          (u) => {
+            u.over.addEventListener("mouseleave", () => env.tip(null));
+            u.over.addEventListener("mousemove", (e) => {
+              const q = nearest(u, shown);
+              env.tip(
+                q ? { x: e.clientX, y: e.clientY } : null,
+                q
+                  ? {
+                      head: `${q.host} · ${axisDuration(q.at)}`,
+                      rows: [
+                        ["intensity", `${num(q.x)} flop/B`],
+                        ["performance", withUnit(q.y, GF)],
+                      ],
+                    }
+                  : undefined,
+              );
+            });
+          },
+        ],
+      },
     },
-    axes: [axis("x", "Intensity (flop/byte)", 22), axis("y", "Performance (GF/s)", 40)],
-    series: [{}, { stroke: "transparent", points: { show: false } }],
-    hooks: {
-      draw: [(u) => { clipped(u, () => { drawPoints(u, shown, colours, radius); if (roof) drawRoofs(u, roof, env); }); }],
-      ready: [(u) => {
-        u.over.addEventListener("mouseleave", () => env.tip(null));
-        u.over.addEventListener("mousemove", (e) => {
-          const q = nearest(u, shown);
-          env.tip(q ? { x: e.clientX, y: e.clientY } : null, q
-            ? { head: `${q.host} · ${axisDuration(q.at)}`, rows: [["intensity", `${num(q.x)} flop/B`], ["performance", withUnit(q.y, GF)]] } : undefined);
-        });
-      }],
-    },
-  }, [X_RANGE, yr], host);
+    [X_RANGE, yr],
+    host,
+  );
 }
 
 const scale1000 = (v: number): string | null => (v >= 1000 ? `${v / 1000}\u202fk` : null);
@@ -94,7 +140,8 @@ function drawRoofs(u: uPlot, roof: Roof, env: Env): void {
   ctx.textAlign = "right";
   const right = b.left + b.width - 4 * r;
   // Above its roof, or below it where the plot ends.
-  const name = (text: string, y: number) => haloText(ctx, text, right, y - 14 * r < b.top ? y + 15 * r : y - 3 * r, p.col("axis"), p.col("panel"));
+  const name = (text: string, y: number) =>
+    haloText(ctx, text, right, y - 14 * r < b.top ? y + 15 * r : y - 3 * r, p.col("axis"), p.col("panel"));
   name(`SIMD ${withUnit(roof.simd, GF)}`, Y(roof.simd));
   name(`scalar ${withUnit(roof.scalar, GF)}`, Y(roof.scalar));
   // The name of the bandwidth lies along the diagonal, a little above its lower visible end.
@@ -114,7 +161,10 @@ function nearest(u: uPlot, points: RoofPoint[]): RoofPoint | null {
   let distance = 12;
   for (const q of points) {
     const d = Math.hypot(u.valToPos(q.x, "x") - (left ?? -1), u.valToPos(q.y, "y") - (top ?? -1));
-    if (d < distance) { distance = d; best = q; }
+    if (d < distance) {
+      distance = d;
+      best = q;
+    }
   }
   return best;
 }

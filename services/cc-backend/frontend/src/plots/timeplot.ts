@@ -6,9 +6,21 @@ import { type Clock, axisDuration } from "../core/times";
 import { drawReferences, drawZones, font, ratio } from "./canvas";
 import type { Palette } from "./colours";
 
-export interface TipRows { head: string; rows: [string, string][] }
-export interface Env { palette: Palette; clock: Clock; now: number; lineWidth: number; tip(at: { x: number; y: number } | null, rows?: TipRows): void }
-export interface Window { min: number; max: number }
+export interface TipRows {
+  head: string;
+  rows: [string, string][];
+}
+export interface Env {
+  palette: Palette;
+  clock: Clock;
+  now: number;
+  lineWidth: number;
+  tip(at: { x: number; y: number } | null, rows?: TipRows): void;
+}
+export interface Window {
+  min: number;
+  max: number;
+}
 
 export interface TimePlotOptions {
   /** unix seconds of the first sample */
@@ -29,7 +41,14 @@ const MOST_ROWS = 12;
 export const MANY_LINES = 8;
 
 /** What the tooltip says at sample `i`: time since start and by the clock, then the lines. */
-export function tipAt(c: Curve, i: number, o: Pick<TimePlotOptions, "start" | "end" | "mode">, clock: Clock, now: number, focused: number | null): TipRows {
+export function tipAt(
+  c: Curve,
+  i: number,
+  o: Pick<TimePlotOptions, "start" | "end" | "mode">,
+  clock: Clock,
+  now: number,
+  focused: number | null,
+): TipRows {
   const x = c.x[i] ?? 0;
   const relative = o.mode === "back" ? axisDuration(x + o.start - o.end) : axisDuration(x);
   const at = `${relative} · ${clock.stamp(o.start + x, now, c.timestep < 60)}`;
@@ -41,19 +60,35 @@ export function tipAt(c: Curve, i: number, o: Pick<TimePlotOptions, "start" | "e
 }
 
 export function axisLook(p: Palette): uPlot.Axis {
-  return { font: font(), stroke: p.col("axis"), ticks: { show: false }, grid: { stroke: p.col("grid"), width: 1 }, border: { show: false } };
+  return {
+    font: font(),
+    stroke: p.col("axis"),
+    ticks: { show: false },
+    grid: { stroke: p.col("grid"), width: 1 },
+    border: { show: false },
+  };
 }
 
 function timeAxis(env: Env, o: Pick<TimePlotOptions, "start" | "end" | "mode">, small: boolean): uPlot.Axis {
   const origin = o.mode === "clock" ? o.start : o.mode === "back" ? o.start - o.end : 0;
   const width = (u: uPlot) => u.bbox.width / ratio();
   return {
-    ...axisLook(env.palette), font: font(small ? 10 : 11), size: small ? 18 : 22, gap: small ? 2 : 3, grid: { show: false },
-    splits: (u, _i, min, max) => timeTicks(min + origin, max + origin, width(u), o.mode === "clock" ? env.clock.offset(o.start) : 0).map((t) => t - origin),
+    ...axisLook(env.palette),
+    font: font(small ? 10 : 11),
+    size: small ? 18 : 22,
+    gap: small ? 2 : 3,
+    grid: { show: false },
+    splits: (u, _i, min, max) =>
+      timeTicks(min + origin, max + origin, width(u), o.mode === "clock" ? env.clock.offset(o.start) : 0).map((t) => t - origin),
     filter: (_u, s) => s,
     values: (u, splits) => {
       const { min = 0, max = 0 } = u.scales.x ?? {};
-      return timeLabels(splits.map((t) => t + origin), o.mode, timeStep((max ?? 0) - (min ?? 0), width(u)), env.clock);
+      return timeLabels(
+        splits.map((t) => t + origin),
+        o.mode,
+        timeStep((max ?? 0) - (min ?? 0), width(u)),
+        env.clock,
+      );
     },
   };
 }
@@ -62,13 +97,17 @@ function lineSeries(c: Curve, p: Palette, width: number): uPlot.Series[] {
   const base: uPlot.Series = { points: { show: false }, spanGaps: false };
   if (c.kind === "statistics") {
     return [
-      { ...base, stroke: p.col("stat-min"), width: Math.min(width, 1.25) }, { ...base, stroke: p.col("stat-med"), width },
+      { ...base, stroke: p.col("stat-min"), width: Math.min(width, 1.25) },
+      { ...base, stroke: p.col("stat-med"), width },
       { ...base, stroke: p.col("stat-max"), width: Math.min(width, 1.25) },
     ];
   }
   const many = c.lines.length > MANY_LINES;
   return c.lines.map((_, k) => ({
-    ...base, stroke: many ? p.col("s1") : p.line(c.colours[k] ?? k), width: many ? Math.min(width, 1) : width, alpha: many ? 0.4 : 1,
+    ...base,
+    stroke: many ? p.col("s1") : p.line(c.colours[k] ?? k),
+    width: many ? Math.min(width, 1) : width,
+    alpha: many ? 0.4 : 1,
   }));
 }
 
@@ -76,14 +115,20 @@ function lineSeries(c: Curve, p: Palette, width: number): uPlot.Series[] {
 function pointerHooks(c: Curve, env: Env, o: Pick<TimePlotOptions, "start" | "end" | "mode">): Partial<uPlot.Hooks.Arrays> {
   let focused: number | null = null;
   return {
-    setSeries: [(_u, i) => { focused = i == null ? null : i - 1; }],
-    ready: [(u) => {
-      u.over.addEventListener("mouseleave", () => env.tip(null));
-      u.over.addEventListener("mousemove", (e) => {
-        const i = u.cursor.idx;
-        if (i != null) env.tip({ x: e.clientX, y: e.clientY }, tipAt(c, i, o, env.clock, env.now, focused));
-      });
-    }],
+    setSeries: [
+      (_u, i) => {
+        focused = i == null ? null : i - 1;
+      },
+    ],
+    ready: [
+      (u) => {
+        u.over.addEventListener("mouseleave", () => env.tip(null));
+        u.over.addEventListener("mousemove", (e) => {
+          const i = u.cursor.idx;
+          if (i != null) env.tip({ x: e.clientX, y: e.clientY }, tipAt(c, i, o, env.clock, env.now, focused));
+        });
+      },
+    ],
   };
 }
 
@@ -103,54 +148,111 @@ export function timePlot(host: HTMLElement, width: number, height: number, c: Cu
   // A node plot reaches to "now" even where the last sample is a step older; a job plot ends with its data.
   const whole: Window = { min: 0, max: Math.max(c.x.at(-1) ?? 0, c.timestep, o.mode === "job" ? 0 : o.end - o.start) };
   const pointer = pointerHooks(c, env, o);
-  return new uPlot({
-    width, height, padding: [8, 12, 0, 0], legend: { show: false }, pxAlign: 0,
-    cursor: {
-      sync: shared(o.sync), points: { size: 5, width: 1 }, focus: { prox: 24 }, drag: { x: true, y: false, uni: 20 },
-      bind: {
-        // With shift the box zooms both axes.
-        mousedown: (u, _t, handler) => (e) => { if (u.cursor.drag) u.cursor.drag.y = e.shiftKey; handler(e); return null; },
-        dblclick: (u) => () => { yWindow = null; u.setScale("x", whole); o.onZoom?.(null); return null; },
+  return new uPlot(
+    {
+      width,
+      height,
+      padding: [8, 12, 0, 0],
+      legend: { show: false },
+      pxAlign: 0,
+      cursor: {
+        sync: shared(o.sync),
+        points: { size: 5, width: 1 },
+        focus: { prox: 24 },
+        drag: { x: true, y: false, uni: 20 },
+        bind: {
+          // With shift the box zooms both axes.
+          mousedown: (u, _t, handler) => (e) => {
+            if (u.cursor.drag) u.cursor.drag.y = e.shiftKey;
+            handler(e);
+            return null;
+          },
+          dblclick: (u) => () => {
+            yWindow = null;
+            u.setScale("x", whole);
+            o.onZoom?.(null);
+            return null;
+          },
+        },
+      },
+      focus: { alpha: c.lines.length > 1 && c.kind === "lines" ? 0.3 : 1 },
+      scales: { x: { time: false, min: (o.window ?? whole).min, max: (o.window ?? whole).max }, y: { range: () => yWindow ?? base } },
+      axes: [timeAxis(env, o, false), { ...axisLook(p), size: 38, gap: 4, space: 34, values: (_u, s) => s.map((v) => num(v)) }],
+      series: [{}, ...lineSeries(c, p, env.lineWidth)],
+      bands: c.kind === "statistics" ? [{ series: [3, 1], fill: p.col("stat-band") }] : [],
+      hooks: {
+        ...pointer,
+        setSelect: [
+          (u) => {
+            if (u.select.width < 4) return;
+            const w = { min: u.posToVal(u.select.left, "x"), max: u.posToVal(u.select.left + u.select.width, "x") };
+            if (u.cursor.drag?.y && u.select.height > 4)
+              yWindow = [u.posToVal(u.select.top + u.select.height, "y"), u.posToVal(u.select.top, "y")];
+            o.onZoom?.(w);
+          },
+        ],
+        drawClear: [
+          (u) => {
+            if (zones) drawZones(u, t, o.tinted ? "ruler" : "ground", p);
+          },
+        ],
+        draw: [
+          (u) => {
+            if (!t) return;
+            drawReferences(u, t, true, p);
+            if (zones) drawZones(u, t, "words", p);
+          },
+        ],
       },
     },
-    focus: { alpha: c.lines.length > 1 && c.kind === "lines" ? 0.3 : 1 },
-    scales: { x: { time: false, min: (o.window ?? whole).min, max: (o.window ?? whole).max }, y: { range: () => yWindow ?? base } },
-    axes: [timeAxis(env, o, false), { ...axisLook(p), size: 38, gap: 4, space: 34, values: (_u, s) => s.map((v) => num(v)) }],
-    series: [{}, ...lineSeries(c, p, env.lineWidth)],
-    bands: c.kind === "statistics" ? [{ series: [3, 1], fill: p.col("stat-band") }] : [],
-    hooks: {
-      ...pointer,
-      setSelect: [(u) => {
-        if (u.select.width < 4) return;
-        const w = { min: u.posToVal(u.select.left, "x"), max: u.posToVal(u.select.left + u.select.width, "x") };
-        if (u.cursor.drag?.y && u.select.height > 4) yWindow = [u.posToVal(u.select.top + u.select.height, "y"), u.posToVal(u.select.top, "y")];
-        o.onZoom?.(w);
-      }],
-      drawClear: [(u) => { if (zones) drawZones(u, t, o.tinted ? "ruler" : "ground", p); }],
-      draw: [(u) => {
-        if (!t) return;
-        drawReferences(u, t, true, p);
-        if (zones) drawZones(u, t, "words", p);
-      }],
-    },
-  }, [c.x, ...c.lines] as uPlot.AlignedData, host);
+    [c.x, ...c.lines] as uPlot.AlignedData,
+    host,
+  );
 }
 
 /** Small plot of a list cell; with axes where it is tall enough (comfortable density). */
-export function sparkPlot(host: HTMLElement, width: number, height: number, c: Curve, o: Pick<TimePlotOptions, "start" | "end" | "mode" | "sync">, env: Env): uPlot {
+export function sparkPlot(
+  host: HTMLElement,
+  width: number,
+  height: number,
+  c: Curve,
+  o: Pick<TimePlotOptions, "start" | "end" | "mode" | "sync">,
+  env: Env,
+): uPlot {
   const p = env.palette;
   const tall = height > 90;
   const axes: uPlot.Axis[] = tall
     ? [timeAxis(env, o, true), { ...axisLook(p), font: font(10), size: 32, gap: 4, space: 26, values: (_u, s) => s.map((v) => num(v)) }]
     : [{ show: false }, { show: false }];
   const base = yRange(c.thresholds, c.top);
-  return new uPlot({
-    width, height, padding: tall ? [6, 8, 0, 0] : [3, 3, 2, 3], legend: { show: false }, pxAlign: 0,
-    cursor: { sync: shared(o.sync), points: { size: 4, width: 1 }, drag: { x: false, y: false } },
-    scales: { x: { time: false }, y: { range: () => base } },
-    axes,
-    series: [{}, ...lineSeries(c, p, Math.min(1.25, env.lineWidth)).map((s) => ({ ...s, ...(c.lines.length === 1 && { fill: p.col("stat-band") }) }))],
-    bands: c.kind === "statistics" ? [{ series: [3, 1], fill: p.col("stat-band") }] : [],
-    hooks: { ...pointerHooks(c, env, o), draw: [(u) => { if (c.thresholds) drawReferences(u, c.thresholds, false, p); }] },
-  }, [c.x, ...c.lines] as uPlot.AlignedData, host);
+  return new uPlot(
+    {
+      width,
+      height,
+      padding: tall ? [6, 8, 0, 0] : [3, 3, 2, 3],
+      legend: { show: false },
+      pxAlign: 0,
+      cursor: { sync: shared(o.sync), points: { size: 4, width: 1 }, drag: { x: false, y: false } },
+      scales: { x: { time: false }, y: { range: () => base } },
+      axes,
+      series: [
+        {},
+        ...lineSeries(c, p, Math.min(1.25, env.lineWidth)).map((s) => ({
+          ...s,
+          ...(c.lines.length === 1 && { fill: p.col("stat-band") }),
+        })),
+      ],
+      bands: c.kind === "statistics" ? [{ series: [3, 1], fill: p.col("stat-band") }] : [],
+      hooks: {
+        ...pointerHooks(c, env, o),
+        draw: [
+          (u) => {
+            if (c.thresholds) drawReferences(u, c.thresholds, false, p);
+          },
+        ],
+      },
+    },
+    [c.x, ...c.lines] as uPlot.AlignedData,
+    host,
+  );
 }

@@ -55,7 +55,10 @@ export function provideApp(page: PageData): App {
   let look = $state(0);
   const tip = $state<App["tip"]>({ at: null, rows: null });
   const clock = $derived(clockFor(utc ? "UTC" : local));
-  const redraw = () => { palette.forget(); look += 1; };
+  const redraw = () => {
+    palette.forget();
+    look += 1;
+  };
 
   root.dataset.density = first;
   root.dataset.tint = flag(page.settings, "plotConfiguration_colorBackground", true) ? "on" : "off";
@@ -66,30 +69,78 @@ export function provideApp(page: PageData): App {
   void document.fonts.ready.then(redraw);
 
   const now = () => Math.floor(Date.now() / 1000 + skew);
-  const save = (key: string, value: unknown) => { settings[key] = value; saveSetting(key, value); };
+  const save = (key: string, value: unknown) => {
+    settings[key] = value;
+    saveSetting(key, value);
+  };
   const app: App = {
-    page, settings, ask, palette, near: makeNear(), tip, now, save,
-    get clock() { return clock; },
-    get density() { return density; },
-    set density(d) { density = d; root.dataset.density = d; redraw(); save("ui_density", d); },
-    get utc() { return utc; },
-    set utc(on) { utc = on; save("ui_utc", on); redraw(); },
-    get clockTime() { return clockTime; },
-    set clockTime(on) { clockTime = on; save("ui_timeAxis", on ? "clock" : "job"); },
-    get zones() { return zones; },
-    set zones(on) { zones = on; },
-    get singleKeys() { return flag(settings, "ui_singleKeyShortcuts", true); },
-    get look() { return look; },
+    page,
+    settings,
+    ask,
+    palette,
+    near: makeNear(),
+    tip,
+    now,
+    save,
+    get clock() {
+      return clock;
+    },
+    get density() {
+      return density;
+    },
+    set density(d) {
+      density = d;
+      root.dataset.density = d;
+      redraw();
+      save("ui_density", d);
+    },
+    get utc() {
+      return utc;
+    },
+    set utc(on) {
+      utc = on;
+      save("ui_utc", on);
+      redraw();
+    },
+    get clockTime() {
+      return clockTime;
+    },
+    set clockTime(on) {
+      clockTime = on;
+      save("ui_timeAxis", on ? "clock" : "job");
+    },
+    get zones() {
+      return zones;
+    },
+    set zones(on) {
+      zones = on;
+    },
+    get singleKeys() {
+      return flag(settings, "ui_singleKeyShortcuts", true);
+    },
+    get look() {
+      return look;
+    },
     get env(): Env {
       return {
-        palette, clock, now: now(), lineWidth: int(settings, "plotConfiguration_lineWidth", 3) / 2,
-        tip: (at, rows) => { tip.at = at; tip.rows = at ? (rows ?? null) : null; },
+        palette,
+        clock,
+        now: now(),
+        lineWidth: int(settings, "plotConfiguration_lineWidth", 3) / 2,
+        tip: (at, rows) => {
+          tip.at = at;
+          tip.rows = at ? (rows ?? null) : null;
+        },
       };
     },
     toggleTheme() {
       const next: Theme = palette.dark() ? "light" : "dark";
       root.dataset.theme = next;
-      try { localStorage.setItem("cc-theme", next); } catch { /* private mode: the choice lives as long as the page */ }
+      try {
+        localStorage.setItem("cc-theme", next);
+      } catch {
+        /* private mode: the choice lives as long as the page */
+      }
       redraw();
     },
   };

@@ -5,7 +5,16 @@ import { type QueryError, aborted, errorOf } from "../data/graphql";
 import { type RowMetrics, findJobs, rowMetrics } from "../data/jobs";
 import type { App } from "./app.svelte";
 
-export interface ListQuery { filters: Filters; fixed: object[]; order: Order; metrics: string[]; paging: boolean; page: number; perPage: number; points: number }
+export interface ListQuery {
+  filters: Filters;
+  fixed: object[];
+  order: Order;
+  metrics: string[];
+  paging: boolean;
+  page: number;
+  perPage: number;
+  points: number;
+}
 /** Continuous scroll grows by pages of this many rows. */
 export const SCROLL_ROWS = 10;
 /** The API answers for at most so many rows at once. */
@@ -56,7 +65,14 @@ export function createJobList(app: App) {
     const page = how === "next" ? Math.floor(items.length / SCROLL_ROWS) + 1 : q.paging ? q.page : 1;
     const size = q.paging ? q.perPage : how === "keep" ? loaded : SCROLL_ROWS;
     try {
-      const found = await findJobs(app.ask, [...q.fixed, ...graphqlFilters(q.filters)], q.order, page, how === "next" ? SCROLL_ROWS : size, signal);
+      const found = await findJobs(
+        app.ask,
+        [...q.fixed, ...graphqlFilters(q.filters)],
+        q.order,
+        page,
+        how === "next" ? SCROLL_ROWS : size,
+        signal,
+      );
       const known = new Set(items.map((j) => j.id));
       items = how === "next" ? [...items, ...found.items.filter((j) => !known.has(j.id))] : found.items;
       count = found.count;
@@ -65,7 +81,9 @@ export function createJobList(app: App) {
       updated = app.now();
       busy = false;
       if (how === "fresh") rows = new Map();
-      const wanted = found.items.filter((j) => how === "fresh" || !rows.has(j.id) || j.state === "running" || j.monitoringStatus === 1 || rows.get(j.id)?.error);
+      const wanted = found.items.filter(
+        (j) => how === "fresh" || !rows.has(j.id) || j.state === "running" || j.monitoringStatus === 1 || rows.get(j.id)?.error,
+      );
       await curves(q, wanted, signal);
     } catch (e) {
       if (aborted(e)) return;
@@ -75,8 +93,30 @@ export function createJobList(app: App) {
   }
 
   return {
-    get items() { return items; }, get rows() { return rows; }, get count() { return count; }, get more() { return more; }, get busy() { return busy; },
-    get waiting() { return waiting; }, get error() { return error; }, get updated() { return updated; },
+    get items() {
+      return items;
+    },
+    get rows() {
+      return rows;
+    },
+    get count() {
+      return count;
+    },
+    get more() {
+      return more;
+    },
+    get busy() {
+      return busy;
+    },
+    get waiting() {
+      return waiting;
+    },
+    get error() {
+      return error;
+    },
+    get updated() {
+      return updated;
+    },
     load: (q: ListQuery) => load(q, "fresh"),
     refresh: () => (last ? load(last, "keep") : Promise.resolve()),
     next: () => (last && more && !busy ? load(last, "next") : Promise.resolve()),

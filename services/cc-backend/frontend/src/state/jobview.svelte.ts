@@ -34,7 +34,11 @@ export function createJobView(app: App, id: number) {
   const sub = $derived(job ? subClusterOf(app.page.clusters, job.cluster, job.subCluster) : null);
   const metrics = $derived(picked ?? metricList(app.settings, "metricConfig_jobViewPlotMetrics", job?.cluster, job?.subCluster));
   const table = $derived(metricList(app.settings, "metricConfig_jobViewTableMetrics", job?.cluster, job?.subCluster));
-  const scopesFor = (j: Job, names: string[]): Scope[] => firstScopes(j, names.map((m) => configOf(sub, m)?.scope ?? "node"));
+  const scopesFor = (j: Job, names: string[]): Scope[] =>
+    firstScopes(
+      j,
+      names.map((m) => configOf(sub, m)?.scope ?? "node"),
+    );
 
   const group = (list: NamedMetric[]) => {
     const out = new Map<string, NamedMetric[]>();
@@ -43,7 +47,10 @@ export function createJobView(app: App, id: number) {
   };
 
   async function plots(j: Job, names: string[], scopes: Scope[]): Promise<void> {
-    if (!names.length) { plotsBusy = false; return; }
+    if (!names.length) {
+      plotsBusy = false;
+      return;
+    }
     plotsBusy = true;
     const r = await attempt(jobMetrics(app.ask, j.id, names, scopes, resolution));
     plotsError = r.error;
@@ -68,9 +75,12 @@ export function createJobView(app: App, id: number) {
     const footprint = sub?.footprint ?? [];
     await Promise.all([
       plots(j, metrics, scopesFor(j, metrics)),
-      attempt(jobMetrics(app.ask, id, ["flops_any", "mem_bw"], ["node"], 0)).then((r) => (roof = { data: r.value ?? roof.data, error: r.error })),
-      attempt(jobStatistics(app.ask, id, [...new Set([...footprint, ...metrics, ...table])], scopesFor(j, [...footprint, ...metrics, ...table])))
-        .then((r) => (stats = { data: r.value ?? stats.data, error: r.error })),
+      attempt(jobMetrics(app.ask, id, ["flops_any", "mem_bw"], ["node"], 0)).then(
+        (r) => (roof = { data: r.value ?? roof.data, error: r.error }),
+      ),
+      attempt(
+        jobStatistics(app.ask, id, [...new Set([...footprint, ...metrics, ...table])], scopesFor(j, [...footprint, ...metrics, ...table])),
+      ).then((r) => (stats = { data: r.value ?? stats.data, error: r.error })),
     ]);
   }
 
@@ -85,12 +95,57 @@ export function createJobView(app: App, id: number) {
   }
 
   return {
-    get job() { return job; }, get error() { return error; }, get gone() { return gone; }, get busy() { return busy; }, get updated() { return updated; },
-    get loaded() { return loaded; }, get plotsBusy() { return plotsBusy; }, get plotsError() { return plotsError; },
-    get roof() { return roof; }, get stats() { return stats; }, get sub() { return sub; }, get metrics() { return metrics; }, get table() { return table; },
-    get view() { return view; }, set view(w) { view = w; },
-    refresh, zoom,
-    pick: (names: string[]) => { picked = names; return job ? plots(job, names, scopesFor(job, names)) : Promise.resolve(); },
+    get job() {
+      return job;
+    },
+    get error() {
+      return error;
+    },
+    get gone() {
+      return gone;
+    },
+    get busy() {
+      return busy;
+    },
+    get updated() {
+      return updated;
+    },
+    get loaded() {
+      return loaded;
+    },
+    get plotsBusy() {
+      return plotsBusy;
+    },
+    get plotsError() {
+      return plotsError;
+    },
+    get roof() {
+      return roof;
+    },
+    get stats() {
+      return stats;
+    },
+    get sub() {
+      return sub;
+    },
+    get metrics() {
+      return metrics;
+    },
+    get table() {
+      return table;
+    },
+    get view() {
+      return view;
+    },
+    set view(w) {
+      view = w;
+    },
+    refresh,
+    zoom,
+    pick: (names: string[]) => {
+      picked = names;
+      return job ? plots(job, names, scopesFor(job, names)) : Promise.resolve();
+    },
     retry: () => (job ? plots(job, metrics, scopesFor(job, metrics)) : refresh()),
     allScopes: (metric: string) => (job ? plots(job, [metric], ["node", "socket", "core", "accelerator"]) : Promise.resolve()),
   };
