@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 CLUSTER = "demo"
 SUBJECT = "demo.metrics"
 INTERVAL = 5
+SHOWN = ["cpu_load", "cpu_user", "mem_used", "cpu_system", "net_bytes_in", "net_bytes_out"]
 # user, roles, what they are for; the password of each is its name
 LOGINS = (
     ("demo", "admin,api", "sees and administers everything"),
@@ -103,6 +104,15 @@ def _backend(site: Site) -> None:
             "cron": {"duration-worker": "10s", "footprint-worker": "15s"},
             "nats": {"address": f"nats://127.0.0.1:{site.nats_port}"},
             "archive": {"kind": "file", "path": "./var/job-archive"},
+            "ui": {
+                "job-list": {"show-footprint": True},
+                "job-view": {"show-footprint": True, "show-roofline": False},
+                "metric-config": {
+                    "job-list-metrics": SHOWN[:4],
+                    "job-view-plot-metrics": SHOWN,
+                    "job-view-table-metrics": SHOWN[:3],
+                },
+            },
             "metric-store": {
                 "retention-in-memory": "48h",
                 "memory-cap": 1,
@@ -129,28 +139,21 @@ def metrics(threads: int) -> list[dict[str, Any]]:
         name: str, base: str, prefix: str = "", *, scope: str = "node", how: str = "sum", peak: float, normal: float, **more: Any
     ) -> dict[str, Any]:
         unit = {"base": base, "prefix": prefix} if prefix else {"base": base}
-        limits = {"peak": peak, "normal": normal, "caution": 0, "alert": 0}
+        limits = {"peak": peak, "normal": normal}
         return {"name": name, "unit": unit, "scope": scope, "aggregation": how, "timestep": INTERVAL, **limits, **more}
 
     memory = _memory_gb()
+    low: dict[str, Any] = {"lowerIsBetter": True}
     return [
-        metric("cpu_load", "", how="avg", peak=threads, normal=threads, footprint="avg", caution=0.3 * threads, alert=0.1 * threads),
-        metric("cpu_user", "%", scope="hwthread", how="avg", peak=100, normal=90, footprint="avg", caution=30, alert=10),
         metric(
-            "mem_used",
-            "B",
-            "G",
-            peak=memory,
-            normal=0.8 * memory,
-            footprint="max",
-            caution=0.9 * memory,
-            alert=0.97 * memory,
-            lowerIsBetter=True,
+            "cpu_load", "", how="avg", peak=2 * threads, normal=1.2 * threads, caution=0.3 * threads, alert=0.1 * threads, footprint="avg"
         ),
-        metric("cpu_system", "%", scope="hwthread", how="avg", peak=100, normal=30),
-        metric("net_bytes_in", "B/s", peak=1.25e8, normal=1e8),
-        metric("net_bytes_out", "B/s", peak=1.25e8, normal=1e8),
-        metric("proc_run", "", how="sum", peak=4 * threads, normal=2 * threads),
+        metric("cpu_user", "%", scope="hwthread", how="avg", peak=100, normal=90, caution=30, alert=10, footprint="avg"),
+        metric("mem_used", "B", "G", peak=memory, normal=0.8 * memory, caution=0.9 * memory, alert=0.97 * memory, footprint="max", **low),
+        metric("cpu_system", "%", scope="hwthread", how="avg", peak=100, normal=20, caution=40, alert=70, **low),
+        metric("net_bytes_in", "B/s", peak=1.25e8, normal=1e8, caution=1.1e8, alert=1.2e8, **low),
+        metric("net_bytes_out", "B/s", peak=1.25e8, normal=1e8, caution=1.1e8, alert=1.2e8, **low),
+        metric("proc_run", "", peak=20 * threads, normal=4 * threads, caution=10 * threads, alert=15 * threads, **low),
     ]
 
 
@@ -184,7 +187,12 @@ def _collector(site: Site, token: str) -> None:
                 "rename_messages": {"load_one": "cpu_load", "net_bytes_in_bw": "net_bytes_in", "net_bytes_out_bw": "net_bytes_out"},
                 "add_tags_if": [{"key": "cluster", "value": CLUSTER, "if": "true"}],
                 "change_unit_prefix": {"name == 'mem_used'": "G"},
-                "drop_messages_if": ["name == 'cpu_user' && tag.type == 'node'", "name == 'cpu_system' && tag.type == 'node'"],
+                "drop_messages_if": [
+                    "name startsWith 'mem_' && name != 'mem_used'",
+                    "name startsWith 'swap_' || name == 'num_cpus' || name == 'cpu_iowait' || name == 'cpu_used'",
+                    "name == 'cpu_user' && tag.type == 'node'",
+                    "name == 'cpu_system' && tag.type == 'node'",
+                ],
             }
         },
     )
