@@ -252,6 +252,7 @@ def test_kill_9_between_stop_and_archive_loses_no_job(tmp_path, archive_dir, sta
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
+        process.stderr.close()
     process, port = serve()
     try:
         end = time.monotonic() + 30
@@ -264,8 +265,58 @@ def test_kill_9_between_stop_and_archive_loses_no_job(tmp_path, archive_dir, sta
             time.sleep(0.1)
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        code = process.wait(30)
+        process.stderr.close()
+    assert code == 0
     from cc_backend.archive.file import FileArchive
 
     assert set(FileArchive(archive_dir).keys("alpha")) == {JobKey("alpha", n, BASE) for n in jobs}
     assert not (tmp_path / "job.db-wal").exists()  # a clean stop leaves one file
+
+
+async def test_rebuild_from_the_archive_gives_the_same_rows(backend, start_body):
+    """Pitfalls: private tags become global, `mem_used_max` becomes `mem_used_avg`, running jobs are lost."""
+    from cc_backend.jobs.importer import rebuild
+
+    db_id = await job_with_data(backend, start_body)
+    await backend.call("POST", f"/api/jobs/tag_job/{db_id}", json=[{"type": "p", "name": "q", "scope": "tester"}])
+    await stop(backend)
+    before = await archived(backend, db_id)
+    await backend.call("POST", "/api/jobs/start_job/", json=start_body(jobId=2))
+    backend.core.archive.write(JobKey("alpha", 9, 9), b'{"jobId":9}', b"{}")  # broken: told, and left out
+    core, failures = backend.core, []
+    count = await backend.database.write(
+        lambda conn: rebuild(conn, core.archive, core.catalogue, 0, lambda key, reason: failures.append(key.job_id), lambda n: None)
+    )
+    assert (count, failures) == (1, [9])
+    jobs = {j["jobId"]: j for j in (await backend.call("GET", "/api/jobs/?with-metadata=1"))[1]["jobs"]}
+    assert set(jobs) == {2, 4711}
+    changing = {"id", "tags"}
+    assert {k: v for k, v in jobs[4711].items() if k not in changing} == {k: v for k, v in before.items() if k not in changing}
+    assert jobs[4711]["id"] != db_id  # ids are not given again
+    assert [(t["type"], t["scope"]) for t in jobs[4711]["tags"]] == [("p", "tester")]
+
+
+async def test_archive_of_the_reference_is_read(tmp_path):
+    """The fixture archive (version 3, two jobs of emmy): clusters load where their files allow it, jobs become rows."""
+    from pathlib import Path
+
+    source = Path(__file__).parents[4] / "shared/data/job-archive/archive-v3"
+    if not source.is_dir():
+        pytest.skip("the fixtures are not here")
+    from cc_backend.archive.file import FileArchive
+    from cc_backend.clusters import Catalogue
+    from cc_backend.jobs.importer import row_of
+    from ccschema.archive import decode_data, decode_meta, encode_data
+
+    archive = FileArchive(source)
+    catalogue = Catalogue(archive.clusters(), make_log("test"))
+    assert catalogue.names() == ["alex", "emmy", "fritz"]
+    keys = sorted(archive.keys())
+    assert len(keys) == 2
+    for key in keys:
+        job = row_of(decode_meta(archive.read_meta(key)), catalogue)
+        assert (job.cluster, job.job_id, job.start_time) == key
+        data = decode_data(archive.read_data(key))
+        assert len(data) == 9
+        assert decode_data(encode_data(data)) == data

@@ -31,6 +31,7 @@ class Flags(msgspec.Struct):
     ] = ""
     del_user: Annotated[str, Meta(description="Delete the account of this name.")] = ""
     jwt: Annotated[str, Meta(description="Print an API token for this user.")] = ""
+    init_db: Annotated[bool, Meta(description="Rebuild the job tables from the job archive.")] = False
     server: Annotated[bool, Meta(description="Run the server.")] = False
     loglevel: Annotated[str, Meta(description="debug, info, warn, err or crit.")] = "warn"
     logdate: Annotated[bool, Meta(description="Date and time in log lines.")] = False
@@ -71,6 +72,10 @@ def actions(flags: Flags, log: Log) -> int:
         from .commands import users
 
         users.run(config, os.environ, flags.add_user, flags.del_user, flags.jwt, log)
+    if flags.init_db:
+        from .commands import init_db
+
+        init_db.run(config, log)
     if not flags.server:
         print("No errors, server flag not set. Exiting cc-backend.")
         return 0

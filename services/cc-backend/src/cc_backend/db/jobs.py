@@ -222,6 +222,11 @@ def delete_jobs(conn: Connection, ids: Sequence[int]) -> int:
     return sum(conn.execute(delete(job).where(job.c.id.in_(chunk))).rowcount for chunk in _chunks(ids))
 
 
+def delete_archived(conn: Connection) -> int:
+    """Delete the rows of all jobs that are in the archive."""
+    return conn.execute(delete(job).where(job.c.monitoring_status == 3)).rowcount
+
+
 def delete_before(conn: Connection, before: int, *, omit_tagged: str = "none", running: bool = False) -> int:
     """Delete jobs with start_time < `before`; running ones only with `running`. `omit_tagged`: none, all, user."""
     wanted = [job.c.start_time < before, *_not_tagged(omit_tagged)]
