@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cc_backend.access import MATRIX, Right, Standing
+from cc_backend.db.nodes import StateRow, add_states
 from cc_backend.graphql.schema import make_schema, published
 from cc_backend.graphql.transport import answer_type
 from graphql import build_schema
@@ -256,6 +257,33 @@ async def test_nodes(graphql):
         assert messages((await graphql.ask(query))[1])[0]
     beyond = f'{{nodeMetricsList(cluster:"alpha",subCluster:"",stateFilter:"notindb",nodeFilter:"",from:"{FROM}",to:"{TO}",page:{{itemsPerPage:24,page:2}}){{items{{host}} hasNextPage}}}}'
     assert (await graphql.ask(beyond))[1]["data"]["nodeMetricsList"] == {"items": [], "hasNextPage": False}
+
+
+async def test_nodes_by_state(graphql):
+    def report(conn):
+        states = [("a01", "allocated", "full"), ("a02", "idle", "partial"), ("zz9", "down", "failed")]  # zz9 is in no node list
+        add_states(conn, "alpha", [StateRow(host, "main", state, health) for host, state, health in states], START)
+        add_states(conn, "alpha", [StateRow("a02", "main", "mixed", "full")], START + 60)
+
+    await graphql.database.write(report)
+
+    async def hosts(state, name=""):
+        query = (
+            f'{{nodeMetricsList(cluster:"alpha",subCluster:"",stateFilter:"{state}",nodeFilter:"{name}",from:"{FROM}",to:"{TO}",'
+            'metrics:["cpu_load"],page:{itemsPerPage:-1,page:1}){items{host nodeState metricHealth subCluster} totalNodes hasNextPage}}'
+        )
+        _, answer = await graphql.ask(query)
+        got = answer["data"]["nodeMetricsList"]
+        assert got["totalNodes"] == len(got["items"]) and got["hasNextPage"] is False  # PITFALL: true for all
+        return {one["host"]: (one["nodeState"], one["metricHealth"]) for one in got["items"]}
+
+    assert await hosts("mixed") == {"a02": ("mixed", "full")}
+    assert await hosts("idle") == {}
+    assert await hosts("all", "a0") == {"a01": ("allocated", "full"), "a02": ("mixed", "full")} | {f"a0{n}": ("", "") for n in range(3, 10)}
+    assert set(await hosts("notindb", "a0")) == {f"a0{n}" for n in range(3, 10)}
+    assert await hosts("all", "zz") == {"zz9": ("down", "failed")}  # PITFALL: failed the whole field
+    _, answer = await graphql.ask(f'{{nodeMetrics(cluster:"alpha",nodes:["a02"],from:"{FROM}",to:"{TO}"){{nodeState metricHealth}}}}')
+    assert answer["data"]["nodeMetrics"] == [{"nodeState": "mixed", "metricHealth": "full"}]
 
 
 # ---- who may see what

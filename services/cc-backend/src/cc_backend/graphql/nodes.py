@@ -8,14 +8,12 @@ from ccschema.scopes import Scope
 
 from cc_backend.access import Right, require
 from cc_backend.db import jobs as job_rows
+from cc_backend.db.nodes import StateRow, current_states
 from cc_backend.metrics.shape import JobData
 from cc_backend.nodes import service
 
 from .context import Context, Info
 from .metrics import named
-
-WITHOUT_STATE = ("all", "notindb")
-"""State filters that nodes pass of which no state is known."""
 
 
 async def resolve_node_metrics(
@@ -33,7 +31,8 @@ async def resolve_node_metrics(
     require(context.who, Right.READ_NODES)
     begin = _begin(span, to)
     data = await context.rooms.dispatcher.node_data(cluster, nodes, metrics, None, begin, to)
-    return [_host(context, cluster, host, found) for host, found in data.items() if found]
+    states = await _states(context, cluster)
+    return [_host(context, cluster, host, found, states.get(host)) for host, found in data.items() if found]
 
 
 async def resolve_node_metrics_list(
@@ -58,14 +57,13 @@ async def resolve_node_metrics_list(
     items, number = (50, 1) if page is None else (page["itemsPerPage"], page["page"])
     if items == 0 or items < -1:
         raise InputError(f"invalid items-per-page value: {items}")
-    hosts = (
-        await service.nodes_of(rooms.catalogue, rooms.dispatcher, cluster, subCluster, nodeFilter) if stateFilter in WITHOUT_STATE else []
-    )
-    shown = service.cut(hosts, items, number)
+    states = await _states(context, cluster)
+    hosts = await service.nodes_of(rooms.catalogue, rooms.dispatcher, cluster, subCluster, nodeFilter, states)
+    shown = service.cut(service.in_state(hosts, states, stateFilter), items, number)
     step = rooms.dispatcher.resampling.default if resolution is None else resolution
     data = await rooms.dispatcher.node_data(cluster, shown.hosts, metrics, scopes or [Scope.NODE], begin, to, step)
     return {
-        "items": [_host(context, cluster, host, data[host]) for host in shown.hosts],
+        "items": [_host(context, cluster, host, data[host], states.get(host)) for host in shown.hosts],
         "totalNodes": shown.total,
         "hasNextPage": shown.has_next,
     }
@@ -79,9 +77,19 @@ def _begin(span: dict[str, int], to: int) -> int:
     return begin
 
 
-def _host(context: Context, cluster: str, host: str, data: JobData) -> dict[str, object]:
-    sub = context.rooms.catalogue.subcluster_of(cluster, host) or ""
-    return {"host": host, "nodeState": "", "metricHealth": "", "subCluster": sub, "metrics": named(data)}
+async def _states(context: Context, cluster: str) -> dict[str, StateRow]:
+    return await context.rooms.database.read(lambda conn: current_states(conn, cluster))
+
+
+def _host(context: Context, cluster: str, host: str, data: JobData, state: StateRow | None) -> dict[str, object]:
+    """States are empty where none was reported."""
+    return {
+        "host": host,
+        "nodeState": state.node_state if state else "",
+        "metricHealth": state.health_state if state else "",
+        "subCluster": context.rooms.catalogue.subcluster_of(cluster, host) or "",
+        "metrics": named(data),
+    }
 
 
 async def resolve_allocated_nodes(_: object, info: Info, cluster: str) -> list[dict[str, object]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from ccschema.clusters import Cluster
@@ -11,6 +11,7 @@ from ccschema.hostlist import NodeList
 from ccschema.ids import natural_key
 
 from cc_backend.clusters import Catalogue
+from cc_backend.db.nodes import StateRow
 from cc_backend.metrics.dispatch import Dispatcher
 
 
@@ -20,14 +21,16 @@ class NodePage(NamedTuple):
     has_next: bool
 
 
-async def nodes_of(catalogue: Catalogue, dispatcher: Dispatcher, cluster: str, sub_cluster: str, contains: str) -> list[str]:
-    """Hosts of the node lists whose name contains a text, naturally sorted; sub_cluster "": all of the cluster.
+async def nodes_of(
+    catalogue: Catalogue, dispatcher: Dispatcher, cluster: str, sub_cluster: str, contains: str, reported: Iterable[str] = ()
+) -> list[str]:
+    """Hosts of the node lists, and the reported ones, whose name contains a text, naturally sorted; sub_cluster "": all of the cluster.
 
     A subcluster whose list is `*` has the hosts that the metric store knows. NotFound: no such cluster or subcluster."""
     config = catalogue.get(cluster)
     if sub_cluster:
         catalogue.subcluster(cluster, sub_cluster)
-    hosts = set(_listed(config))
+    hosts = {*_listed(config), *reported}
     if any(NodeList(sub.nodes).everything for sub in config.sub_clusters):
         hosts.update(await dispatcher.hosts(cluster))
     wanted = (host for host in hosts if contains in host)
@@ -39,9 +42,13 @@ def _listed(cluster: Cluster) -> Iterable[str]:
         yield from NodeList(sub.nodes).names()
 
 
-def is_node(catalogue: Catalogue, cluster: str, host: str) -> bool:
-    """Whether a subcluster of the cluster has the host in its list, or `*`."""
-    return catalogue.find(cluster) is not None and catalogue.subcluster_of(cluster, host) is not None
+def in_state(hosts: Iterable[str], states: Mapping[str, StateRow], wanted: str) -> list[str]:
+    """wanted: `all`, `notindb` (no state was ever reported), or a scheduler state."""
+    if wanted == "all":
+        return list(hosts)
+    if wanted == "notindb":
+        return [host for host in hosts if host not in states]
+    return [host for host in hosts if host in states and states[host].node_state == wanted]
 
 
 def cut(hosts: list[str], items: int, page: int) -> NodePage:
