@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Callable
@@ -44,14 +45,15 @@ def plain(answer: Ingested) -> object:
     return answer.stored, answer.refused, answer.errors, answer.notices, records, answer.closed, answer.rest
 
 
-def compare(kernel: kernels.Kernel, bodies: list[bytes], *, retention: int = 0) -> None:
+def compare(kernel: kernels.Kernel, bodies: list[bytes], *, retention: int = 0, clusters: str = "c") -> None:
     oracle, slow, fast = (Engine(default=TABLE, retention=retention) for _ in range(3))
     fast.use_kernel(kernel)
     for i, body in enumerate(bodies):
-        answers = [engine.ingest(body, cluster="c", now=NOW + 10 * i, first_line=5) for engine in (slow, fast)]
+        cluster = clusters[i % len(clusters)]
+        answers = [engine.ingest(body, cluster=cluster, now=NOW + 10 * i, first_line=5) for engine in (slow, fast)]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(ingest, "plain_line", lambda *_: None)  # every line through ccmessage.decode
-            answers.append(oracle.ingest(body, cluster="c", now=NOW + 10 * i, first_line=5))
+            answers.append(oracle.ingest(body, cluster=cluster, now=NOW + 10 * i, first_line=5))
         assert plain(answers[0]) == plain(answers[2]), body
         assert plain(answers[1]) == plain(answers[2]), body
     assert state(slow) == state(oracle)
@@ -121,13 +123,44 @@ line = st.one_of(
 body = st.lists(line, max_size=12).map(lambda lines: "\n".join(lines).encode())
 
 
-@settings(max_examples=80, deadline=None)
+KNOWN = [f"{metric},type=hwthread,type-id={i},hostname=h{i % 2}" for metric in ("load", "fast", "x") for i in range(2)]
+PRELUDE = "\n".join(f"{k} value={i} {NOW - 3595 + i}" for i in range(5) for k in KNOWN).encode()
+edge = st.builds(int.__add__, st.sampled_from([-3600, 3600, -700, 0, 600]), st.integers(-41, 61)).map(lambda t: str(NOW + t))
+ended = st.sampled_from(["", "", "", "", "\r", " ", "x", " 1"])
+usual = st.builds("{} value={} {}{}".format, st.sampled_from(KNOWN), number, edge | stamp, ended)
+unusual = st.builds(
+    "{}{} value={} {}".format,
+    st.sampled_from(KNOWN),
+    st.sampled_from(["\\ ", "\\", "é", ",", ",a", ",a=b", "0", "\x7f", '"']),
+    number,
+    edge,
+)
+
+
+def _run(key: str, start: int, step: int, count: int) -> str:
+    """One series for a while: over bins, gaps, tile borders, or always late in its bin."""
+    return "\n".join(f"{key} value={i} {NOW + start + i * step}" for i in range(count))
+
+
+run = st.builds(
+    _run, st.sampled_from(KNOWN), st.integers(-700, 700), st.sampled_from([1, 5, 9, 10, 11, 20, 23, 60, 640]), st.integers(1, 80)
+)
+known_body = st.lists(st.one_of(usual, usual, run, unusual), min_size=1, max_size=8).map(lambda lines: "\n".join(lines).encode())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(known_body, min_size=1, max_size=4), st.sampled_from([0, 3600]))
+def test_compiled_kernel_agrees_on_keys_it_knows(compiled: kernels.Kernel, bodies: list[bytes], retention: int) -> None:
+    compare(compiled, [PRELUDE, PRELUDE, *bodies], retention=retention)
+
+
+@settings(max_examples=40, deadline=None)
 @given(st.lists(body, min_size=1, max_size=5), st.sampled_from([0, 3600]))
 def test_plain_kernel_agrees(bodies: list[bytes], retention: int) -> None:
     compare(kernels.scatter, [*bodies, bodies[0]], retention=retention)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(body, min_size=1, max_size=5), st.sampled_from([0, 3600]))
 def test_compiled_kernel_agrees(compiled: kernels.Kernel, bodies: list[bytes], retention: int) -> None:
     compare(compiled, [*bodies, *bodies], retention=retention)
@@ -150,6 +183,103 @@ def test_damaged_batches_agree(compiled: kernels.Kernel, data: st.DataObject) ->
     compare(compiled, [usual, usual, bytes(damaged), usual])
 
 
+ODD = [
+    "1e",
+    "1e+",
+    "5.",
+    ".5",
+    ".",
+    "-",
+    "-.5",
+    "-1u",
+    "5u",
+    "-5i",
+    "1.0i",
+    "1e5",
+    "1E-3",
+    "1e1000",
+    "1e0005",
+    "007.5",
+    "0x1p3",
+    "1_0",
+    "+1",
+    "t",
+    "",
+    "9" * 18,
+    "9" * 19,
+]
+ODD += [
+    "16777217",
+    "16777217.00000001",
+    "0.1" + "0" * 30,
+    "1e39",
+    "1e-46",
+    "3.4e38",
+    "1e-45",
+    "33554433e3",
+    "33554435e-2",
+    "12345678901234567e-30",
+]
+
+
+def _random_line(r: random.Random, now: int) -> str:
+    """Mostly of the usual form with a known key; everything else a little off it."""
+    key = r.choice(KNOWN) + r.choice([""] * 20 + ["0", ",", ",a=b", "\\ ", ",u=b\\", "\x7f", "é"])
+    kind = r.random()
+    if kind < 0.3:
+        value = repr(r.choice([r.random(), r.gauss(0, 1e9), r.random() * 10 ** r.randint(-44, 37)]))
+    elif kind < 0.5:
+        value = str(r.randint(-(10 ** r.randint(1, 20)), 10 ** r.randint(1, 20))) + r.choice(["", "", "i", "u"])
+    elif kind < 0.75:
+        value = r.choice(ODD)
+    else:
+        value = f"{r.randint(0, 99)}.{r.randint(0, 9)}"
+    base = r.choice([now, now, now - 3600, now + 3600, now - 700, now + 600, now + 640 * r.randint(-3, 3)])
+    time = str(base + r.choice([-1, 0, 1, r.randint(-70, 70)])) + r.choice(
+        [""] * 20 + ["000", "000000", "000000000", "123456", "5", " ", "x", "\r"]
+    )
+    return f"{key}{r.choice([' '] * 30 + ['  '])}value={value}{r.choice([' ' + time] * 20 + ['', '  ' + time, ' -1', ',value=1 ' + time])}"
+
+
+def bulk(kernel: kernels.Kernel, seed: int) -> None:
+    r = random.Random(seed)
+    bodies = [PRELUDE] * 4
+    for i in range(4, 16):
+        now = NOW + 10 * i
+        lines = [_random_line(r, now) for _ in range(60)]
+        late, step, off = r.choice(KNOWN), r.choice([10, 60]), r.choice([9, 4, -4, 20, -20])
+        lines += [f"{late} value={k} {now + 600 + k * step + off}" for k in range(r.choice([0, 9, 70]))]
+        bodies.append("\n".join(lines).encode())
+    compare(kernel, bodies, retention=r.choice([0, 3600]), clusters="cd")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_compiled_kernel_agrees_in_bulk(compiled: kernels.Kernel, seed: int) -> None:
+    bulk(compiled, seed)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_plain_kernel_agrees_in_bulk(seed: int) -> None:
+    bulk(kernels.scatter, seed)
+
+
+@pytest.mark.parametrize("aside", [3, -3, 2])
+@pytest.mark.parametrize("run", [7, 8, 300])
+@pytest.mark.parametrize("lead", range(0, 64, 9))
+def test_drift_agrees(compiled: kernels.Kernel, aside: int, run: int, lead: int) -> None:
+    """S1: as many samples in a row off the middle of their bins, then tile borders at all distances."""
+    for kernel in (kernels.scatter, compiled):
+        compare(kernel, _drifting(aside, run, lead))
+
+
+def _drifting(aside: int, run: int, lead: int) -> list[bytes]:
+    times = [NOW + 10 * k for k in range(lead)]
+    times += [NOW + 10 * (lead + k) + aside for k in range(run)]
+    times += [NOW + 10 * (lead + run + k) for k in range(70)]
+    lines = [f"fast,hostname=h,type=core,type-id={j} value={k} {t}" for k, t in enumerate(times) for j in range(2)]
+    return ["\n".join(lines[i : i + 30]).encode() for i in range(0, len(lines), 30)]
+
+
 def test_floats_are_bit_equal_in_bulk(compiled: kernels.Kernel) -> None:
     """Random doubles and floats in several spellings, 20,000 at a time through the compiled kernel."""
     rng = np.random.default_rng(7)
@@ -157,10 +287,14 @@ def test_floats_are_bit_equal_in_bulk(compiled: kernels.Kernel) -> None:
     doubles = doubles[(doubles < 1e38) & (doubles > 1e-40)]
     singles = rng.integers(0, 2**31 - 2**24, 5000, dtype=np.int64).astype(np.uint32).view(np.float32)
     halves = rng.integers(2**24, 2**53, 5000)
+    between = rng.integers(2**24, 2**30, 20000).astype(np.uint32)
+    middles = (between.view(np.float32).astype(np.float64) + (between + 1).view(np.float32).astype(np.float64)) / 2
     texts = [repr(v) for v in doubles.tolist()]
     texts += [f"{v:.15g}" for v in rng.normal(0, 1e3, 5000).tolist()] + [f"{v:.17f}" for v in rng.random(5000).tolist()]
     texts += [repr(float(v)) for v in singles.tolist() if np.isfinite(v)] + [str(v) for v in halves.tolist()]
     texts += [f"{m}e{e}" for m, e in zip(rng.integers(1, 10**17, 3000).tolist(), rng.integers(-44, 22, 3000).tolist(), strict=True)]
+    for toward in (0.0, 1.0):
+        texts += [repr(v) for v in np.nextafter(middles, toward).tolist()]
     engine = Engine(default=TABLE)
     engine.use_kernel(compiled)
     for _ in range(3):
@@ -204,7 +338,7 @@ def test_load_says_so_where_numba_cannot_cache(monkeypatch: pytest.MonkeyPatch) 
     assert "slower path" in loaded.note
 
 
-def _run(code: list[str], **environment: str) -> str:
+def _python(code: list[str], **environment: str) -> str:
     done = subprocess.run([sys.executable, *code], env={**os.environ, **environment}, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -214,10 +348,10 @@ def _run(code: list[str], **environment: str) -> str:
 def test_warmed_cache_serves_the_daemon(tmp_path: Path) -> None:
     """`python -m ccstore.kernels` leaves in NUMBA_CACHE_DIR what `load` takes from there."""
     cache = str(tmp_path / "cache")
-    assert "ready" in _run(["-m", "ccstore.kernels"], NUMBA_CACHE_DIR=cache)
+    assert "ready" in _python(["-m", "ccstore.kernels"], NUMBA_CACHE_DIR=cache)
     files = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.nb*")}
     assert files
-    assert "ready" in _run(["-c", "from ccstore import kernels; print(kernels.load().note)"], NUMBA_CACHE_DIR=cache)
+    assert "ready" in _python(["-c", "from ccstore import kernels; print(kernels.load().note)"], NUMBA_CACHE_DIR=cache)
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.nb*")} == files, "nothing was compiled again"
 
 
@@ -233,7 +367,7 @@ engine.use_kernel(loaded.kernel)
 print([engine.ingest(b"m,hostname=h value=%d.5 %d\\n" % (t, t), cluster="c", now=2000).records[0].values.tolist() for t in (1000, 1010, 1020)])
 print(loaded.note)
 """
-    out = _run(["-W", "error", "-c", code], NUMBA_DISABLE_JIT="1")
+    out = _python(["-W", "error", "-c", code], NUMBA_DISABLE_JIT="1")
     assert out.splitlines() == ["[[1000.5], [1010.5], [1020.5]]", "the ingest kernel is not compiled (NUMBA_DISABLE_JIT)"]
 
 
