@@ -162,6 +162,25 @@ async def test_a_full_disk_is_503_and_a_repeat_heals(begin, monkeypatch: pytest.
     assert await values(store, "h", t, t + 6000) == [0, 1, 2, 3, 4]
 
 
+async def test_sync_interval_zero_waits_for_the_disk(begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = await begin('{"retention-in-memory":"48h","memory-cap":1,"checkpoints":{"sync-interval":"0s"}}')
+    seen: list[float] = []
+
+    def slow(_: Path) -> None:
+        time.sleep(0.1)
+        seen.append(time.monotonic())
+
+    monkeypatch.setattr("ccstore.persist.wal.sync_file_system", slow)
+    answer = await store.write(lines("h", int(time.time()) - 600, 3), "")
+    assert answer.status == 200 and seen and seen[0] <= time.monotonic()
+
+    def broken(_: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("ccstore.persist.wal.sync_file_system", broken)
+    assert (await store.write(lines("h", int(time.time()) - 600, 3), "")).status == 503
+
+
 async def test_ledger_closes(begin) -> None:
     store = await begin()
     t = int(time.time())

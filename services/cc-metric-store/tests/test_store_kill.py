@@ -24,9 +24,9 @@ def test_kill_restart_load_kill_restart(daemon, load) -> None:
 
 def test_kill_while_snapshots_are_taken_all_the_time(daemon, load) -> None:
     d = daemon(store={"checkpoints": {"max-wal-size": 3000}}).start()
-    for _ in range(3):
+    for _ in range(2):
         load.start(d)
-        time.sleep(random.uniform(1.5, 3.0))
+        time.sleep(random.uniform(1.5, 2.5))
         d.kill()
         load.finish()
         assert any(name.endswith(".bin") for name in d.files()), d.files()

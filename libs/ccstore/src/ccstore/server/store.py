@@ -218,7 +218,7 @@ class Store:
 
     async def _written(self, tickets: Sequence[Ticket]) -> None:
         for ticket in tickets:
-            if ticket.left and isinstance(ticket.waiter, asyncio.Future):
+            if isinstance(ticket.waiter, asyncio.Future):  # not `left`: a written ticket may still wait for its sync
                 await ticket.waiter
         for ticket in tickets:
             if ticket.error is not None:
