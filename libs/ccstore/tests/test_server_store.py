@@ -344,3 +344,39 @@ async def test_file_format_json(begin, tmp_path: Path) -> None:
         QueryRequest(cluster="c", from_=t, to=t + 6000, queries=[ApiQuery(metric="load", host="h", type="core", type_ids=["0"])])
     )
     assert [v for v in rows[0][0].values.tolist() if v == v] == [pytest.approx(0.0004), 2]
+
+
+async def test_a_host_that_the_cap_emptied_and_that_comes_back_is_logged_under_its_new_names(
+    begin, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Ids of a host begin anew when it was gone: the log must not go on with the old ones."""
+    from ccstore.engine import Engine
+
+    def small(**options: Any) -> Engine:
+        return Engine(**(options | {"memory_cap": 40_000}))
+
+    monkeypatch.setattr("ccstore.server.store.Engine", small)
+    store = await begin()
+    t = int(time.time())
+
+    def line(host: str, core: int, time_: int, value: int) -> bytes:
+        return f"load,cluster=c,hostname={host},type=core,type-id={core} value={value} {time_}\n".encode()
+
+    await store.write(b"".join(line("a", n, t - 80_000 + 60 * k, n) for n in range(4) for k in range(3)), "")
+    host = next(iter(store.engine.hosts()))
+    for n in range(30):
+        await store.write(b"".join(line("b", k, t - 40_000 + 64 * 60 * n, k) for k in range(8)), "")
+        if host not in store.engine.hosts():
+            break
+    assert host not in store.engine.hosts(), "the cap did not empty the host: the test is void"
+    await store.write(b"".join(line("a", n, t - 1000, 100 + n) for n in (3, 2, 1, 0)), "")
+    await store._files.run(store._wal.close, 5.0)  # as a kill: no snapshot
+    store._held.close()
+    again = await begin()
+    await again.loaded()
+    rows = await again.query(
+        QueryRequest(
+            cluster="c", from_=t - 90_000, to=t, queries=[ApiQuery(metric="load", host="a", type="core", type_ids=["0", "1", "2", "3"])]
+        )
+    )
+    assert {r.id: [v for v in r.values.tolist() if v == v] for r in rows[0]} == {str(n): [100.0 + n] for n in range(4)}

@@ -142,7 +142,11 @@ class Checkpointer:
             view = self._engine.view(host)
         except KeyError:
             return None
-        return _Taken(host, view, self._wal.cut(host), self._lives.get(host, 0))
+        try:
+            return _Taken(host, view, self._wal.cut(host), self._lives.get(host, 0))
+        except WriteFailed:  # the log is closed: the store is stopping, its parts are for the next start
+            view.close()
+            return None
 
     async def _write(self, taken: list[_Taken]) -> list[_Written]:
         now = int(time.time())
