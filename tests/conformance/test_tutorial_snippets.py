@@ -13,10 +13,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from ccdaemon.config.jsonc import Node, parse
 
 TUTORIAL = Path(__file__).parents[3] / "shared" / "tutorial.txt"
 SCRIPTS = Path(sys.executable).parent
-MINIMAL_STORE = {"main": {"addr": "127.0.0.1:0", "jwt-public-key": "kzfYrYy+TzpanWZHJ5qSdMj5uKUWgq74BWhQG6copP0="}}
+KEY = "kzfYrYy+TzpanWZHJ5qSdMj5uKUWgq74BWhQG6copP0="
+STORE = {"retention-in-memory": "48h", "memory-cap": 100}
+REQUIRED = {
+    "store": {"main": {"addr": "127.0.0.1:0", "jwt-public-key": KEY}, "metric-store": STORE},
+    "backend": {"metric-store": STORE},
+    "adapter": {"ccRestUrl": "http://127.0.0.1", "ccRestJwt": "x"},
+}
 CHAPTERS = {"1": ("store", "backend"), "5": ("store", "backend"), "6": ("collector",), "7": ("backend",), "8": ("adapter",)}
 
 
@@ -77,18 +84,19 @@ def files(daemon: str, source: str, folder: Path) -> Path:
         for name, text in parts.items():
             (folder / f"{name}.json").write_text(text)
         main.write_text(json.dumps({"main": {"interval": "10s"}, **{f"{n}-file": str(folder / f"{n}.json") for n in parts}}))
-    elif daemon == "store":
-        inner = (
-            source
-            if '"main"' in source
-            else source.rstrip().removesuffix("}").rstrip().rstrip(",") + ', "main": ' + json.dumps(MINIMAL_STORE["main"]) + "}"
-        )
-        main.write_text(inner)
-    elif daemon == "adapter" and "ccRestUrl" not in source:
-        main.write_text(source.rstrip().removesuffix("}") + ', "ccRestUrl": "http://127.0.0.1", "ccRestJwt": "x"}')
     else:
-        main.write_text(source)
+        snippet = parse(source.replace('"jwt-public-key": "..."', f'"jwt-public-key": "{KEY}"'), main)
+        assert isinstance(snippet, Node), snippet
+        given = snippet.plain()
+        assert isinstance(given, dict)
+        whole = completed(given, REQUIRED[daemon])
+        main.write_text(source if whole == given and "..." not in source else json.dumps(whole, indent=2))
     return main
+
+
+def completed(given: dict, required: dict) -> dict:
+    """The snippet with what is required and absent; what it says stays as it is."""
+    return {**given, **{k: completed(given.get(k, {}), v) if isinstance(v, dict) else given.get(k, v) for k, v in required.items()}}
 
 
 PROGRAMS = {"store": "cc-metric-store", "backend": "cc-backend", "collector": "cc-metric-collector", "adapter": "cc-slurm-adapter"}

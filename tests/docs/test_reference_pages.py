@@ -16,5 +16,10 @@ def test_page_is_fresh(name: str) -> None:
 
 
 def test_every_key_says_what_it_means() -> None:
-    bare = [f"{name}: {line}" for name, text in pages().items() for line in text.splitlines() if line.startswith("| `") and line.endswith("|  |")]
+    bare = [
+        f"{name}: {line}"
+        for name, text in pages().items()
+        for line in text.splitlines()
+        if line.startswith("| `") and line.endswith("|  |")
+    ]
     assert bare == []

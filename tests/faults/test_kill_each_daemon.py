@@ -35,7 +35,7 @@ class Writer(threading.Thread):
         self.demo = demo
         self.acknowledged: dict[tuple[str, int], float] = {}
         self.ended = threading.Event()
-        self.first = seconds_now() - 3000
+        self.first = self.last = seconds_now() - 20_000
 
     def run(self) -> None:
         bin_, value = 0, 0.0
@@ -54,6 +54,7 @@ class Writer(threading.Thread):
                 "POST",
                 timeout=5,
             )
+            self.last = moment
             if status == 200:
                 self.acknowledged |= sent
             time.sleep(0.02)
@@ -104,7 +105,7 @@ def test_nothing_acknowledged_is_lost(demo: Demo, tmp_path: Path) -> None:
 def check_samples(demo: Demo, writer: Writer) -> None:
     assert len(writer.acknowledged) > 1000
     queries = [{"metric": "proc_run", "host": f"w{n:02}"} for n in range(40)]
-    body = {"cluster": CLUSTER, "from": writer.first - 10, "to": seconds_now(), "with-padding": False, "queries": queries}
+    body = {"cluster": CLUSTER, "from": writer.first - 10, "to": writer.last + 10, "with-padding": False, "queries": queries}
 
     def answer() -> dict[str, object]:
         status, text = http(f"{demo.url}/api/query", json.dumps(body).encode(), {"Authorization": f"Bearer {demo.token}"}, "POST")
