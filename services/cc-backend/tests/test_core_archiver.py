@@ -156,6 +156,17 @@ async def test_no_data_is_a_failure_that_is_tried_again(backend, start_body):
     assert (await archiver.run_once(now + 10**6)).done == 0
 
 
+async def test_nothing_is_archived_from_a_store_that_is_still_loading(backend, start_body):
+    archiver, ready = backend.parts["archiver"], []
+    archiver._ready = lambda: bool(ready)
+    db_id = await job_with_data(backend, start_body)
+    await stop(backend)
+    await asyncio.sleep(0.2)
+    assert (await job(backend, db_id))["monitoringStatus"] == 1
+    ready.append(True)
+    await archived(backend, db_id)
+
+
 async def test_walltime(backend, start_body):
     await backend.call("POST", "/api/jobs/start_job/", json=start_body(walltime=100))
     await backend.call("POST", "/api/jobs/start_job/", json=start_body(jobId=2, walltime=None))

@@ -127,7 +127,16 @@ def add_parts(app: Application, config: Config, core: Core, sock: socket.socket,
         log=log,
         resampling=resampling(config),
     )
-    archiver = Archiver(database, catalogue, core.archive, archive_pool, dispatcher, app.registry.ledger("archiver"), log)
+    archiver = Archiver(
+        database,
+        catalogue,
+        core.archive,
+        archive_pool,
+        dispatcher,
+        app.registry.ledger("archiver"),
+        log,
+        ready=lambda: store is None or not store.loading,
+    )
     service = JobService(database, catalogue, core.archive, archive_pool, log, Hooks(stopped=[archiver.wake]))
     app.add(archiver, Phase.WORK)
     app.add(Schedule(workers(config, core, dispatcher, archiver, store, archive_pool, log), log), Phase.WORK)

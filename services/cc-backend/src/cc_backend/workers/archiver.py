@@ -39,6 +39,8 @@ PAUSES: Final = (30, 120, 600, 3600)
 SAFETY_INTERVAL: Final = 30.0
 """How often the rows are looked through even if nobody calls `wake`: retries become due by time alone."""
 
+NOT_READY_INTERVAL: Final = 0.5
+
 
 class NoData(Exception):
     """No source has anything of the job."""
@@ -59,8 +61,10 @@ class Archiver:
         dispatcher: Dispatcher,
         ledger: Ledger,
         log: Log,
+        ready: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """`ready`: whether the metric store has loaded everything; a store that is still reading would give a part as the whole."""
         self._database = database
         self._catalogue = catalogue
         self._archive = archive
@@ -68,6 +72,7 @@ class Archiver:
         self._dispatcher = dispatcher
         self._ledger = ledger
         self._log = log
+        self._ready = ready
         self._clock = clock
         self._wake = asyncio.Event()
         self._busy: set[int] = set()
@@ -90,7 +95,7 @@ class Archiver:
     async def _run(self) -> None:
         while True:
             try:
-                async with asyncio.timeout(SAFETY_INTERVAL):
+                async with asyncio.timeout(SAFETY_INTERVAL if self._ready() else NOT_READY_INTERVAL):
                     await self._wake.wait()
             except TimeoutError:
                 pass
@@ -103,6 +108,8 @@ class Archiver:
 
     async def run_once(self, now: int) -> Report:
         """Archive what is due, AT_ONCE jobs side by side; how many were tried (a batch at most) and how many failed."""
+        if not self._ready():
+            return Report()
         due = await self._database.read(lambda conn: rows.due_for_archive(conn, now, 50 * AT_ONCE, self._busy))
         limit = asyncio.Semaphore(AT_ONCE)
 
