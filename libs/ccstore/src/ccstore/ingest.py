@@ -7,20 +7,20 @@ string may hold line ends.
 from __future__ import annotations
 
 import itertools
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
-from ccmessage.decode import LineError, Precision, decode
+from ccmessage.decode import LineError
 from ccmessage.message import FieldValue, Message
 from numpy.typing import NDArray
 
 from . import kernels
 from .keys import Keys
+from .lines import decoded, host_name, host_of, levels_of, logical_end, measurement, plain_key, plain_line
 from .metrics import MetricSpec, MetricTable
 from .registry import Host, HostKey, Registry, SeriesKey, level_name, path_element
 from .tiles import SHIFT, NoMemoryForTile, Tiles
@@ -166,7 +166,7 @@ class Intake:
     def place(self, name: str, tags: Mapping[str, str], raw: bytes, cluster: str) -> Place:
         """Refused: no cluster, unknown metric there, no host, or a name that may not be kept."""
         cluster = tags.get("cluster", cluster)
-        host = _host_name(tags, raw)
+        host = host_name(tags, raw)
         if not cluster:
             raise Refused(Reason.CLUSTER, "no cluster: no such tag, and no default")
         table = self.table(cluster)
@@ -364,7 +364,7 @@ class _Batch:
             if plain is not None:
                 self._store(*plain, raw)
                 return
-            for item in _decoded(raw, self.now):
+            for item in decoded(raw, self.now):
                 self._slow_item(item, raw, line)
         except Refused as refused:
             self._refuse(refused, line)
@@ -373,13 +373,12 @@ class _Batch:
         """Lines of unknown metrics are none of ours, well-formed or not."""
         name = measurement(start)
         if not self.intake.knows(name):
-            found = _HOST.search(start)
-            host = found[1].decode(errors="replace") if found else ""
+            host = host_of(start)
             raise Refused(Reason.METRIC, metric=name.decode(errors="replace"), host=host)
 
     def _slow_item(self, item: Message | LineError, raw: bytes, line: int) -> None:
         if isinstance(item, LineError):
-            self._refuse(Refused(Reason.SYNTAX, error_text(item)), line + item.line - 1, item.column)
+            self._refuse(Refused(Reason.SYNTAX, item.text), line + item.line - 1, item.column)
             return
         self._store(item.head.name, item.head.tags, item.fields, item.time_ns // 1_000_000_000, raw)
 
@@ -437,87 +436,6 @@ class _Batch:
             host = self.intake.registry.host_of[hosts[start]]
             assert host is not None
             yield Record(host.key, ids[start:stop], times[start:stop], values[start:stop])
-
-
-# ---- lines
-
-_PLAIN = re.compile(
-    rb"([^\x00-\x20\\\x7f#][^\x00-\x20\\\x7f]*+) value=(-?[0-9]{1,17}(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,2})?)(?: ([0-9]{1,9}|[1-8][0-9]{9}))?\n?\Z"
-)
-_HOST = re.compile(rb",host(?:name)?=([^, \r\n]+)")
-_HOSTS = re.compile(rb",(host|hostname)=")
-_NAME = re.compile(rb"(?:\\[, ]|[^, \r\n])*")
-_LOGICAL = re.compile(rb'(?:\\ |[^ \n])*(?: +(?:="(?:\\[\s\S]|[^"\\]){0,65536}"|[^\n])*)?(?:\n|\Z)')
-
-
-def logical_end(body: bytes, pos: int) -> int:
-    """Position behind the line that begins at `pos`, its line end included; line ends inside quoted strings do not count."""
-    end = body.find(b"\n", pos) + 1 or len(body)
-    if body.find(b'"', pos, end) < 0:
-        return end
-    spaces = pos
-    while spaces < end and body[spaces] == 32:
-        spaces += 1
-    if body[spaces : spaces + 1] == b"#":
-        return end
-    found = _LOGICAL.match(body, spaces)
-    return found.end() if found else end
-
-
-def measurement(line: bytes) -> bytes:
-    """The name a line begins with, unescaped."""
-    found = _NAME.match(line)
-    name = found[0] if found else b""
-    return re.sub(rb"\\([, ])", rb"\1", name) if b"\\" in name else name
-
-
-def plain_key(key: bytes) -> tuple[str, dict[str, str]] | None:
-    """Name and tags of a key without escapes and control bytes (the kernel knows no other); None: it is malformed."""
-    try:
-        name, *tags = key.decode().split(",")
-        pairs = dict(tag.split("=") for tag in tags)
-    except ValueError:
-        return None
-    return (name, pairs) if name and all(pairs) and all(pairs.values()) else None
-
-
-def plain_line(raw: bytes, now: int) -> tuple[str, dict[str, str], dict[str, FieldValue], int] | None:
-    """Name, tags, fields and seconds of a line of the usual form; None: one for `ccmessage.decode`, malformed or not."""
-    found = _PLAIN.match(raw)
-    parsed = plain_key(found[1]) if found else None
-    if found is None or parsed is None:
-        return None
-    return *parsed, {"value": float(found[2])}, now if found[3] is None else int(found[3])
-
-
-def _decoded(raw: bytes, now: int) -> Iterable[Message | LineError]:
-    return decode(raw, precision=Precision.AUTO, default_ns=now * 1_000_000_000)
-
-
-def error_text(error: LineError) -> str:
-    """What is wrong, without the place."""
-    return error.text
-
-
-# ---- tags and fields
-
-
-def _host_name(tags: Mapping[str, str], raw: bytes) -> str:
-    """`hostname` or `host`; of both, the later one on the line."""
-    if "host" in tags and "hostname" in tags:
-        return tags[_HOSTS.findall(raw)[-1].decode()]
-    return tags.get("hostname") or tags.get("host", "")
-
-
-def levels_of(tags: Mapping[str, str]) -> tuple[str, ...]:
-    """Level 3 and 4 (metric-store 2.2): `type` + `type-id`, then `stype` + `stype-id`; type=node is the host level, whatever its id."""
-    if tags.get("type") == "node":
-        return ()
-    level3 = tags.get("type", "") + tags.get("type-id", "")
-    level4 = tags.get("stype", "") + tags.get("stype-id", "")
-    if not level3:
-        return ()
-    return (level3, level4) if level4 else (level3,)
 
 
 def value_of(fields: Mapping[str, FieldValue], host: str) -> float:
