@@ -195,6 +195,8 @@ createServer((req, res) => {
       gz ? { "Content-Encoding": "gzip" } : {},
     );
   }
+  const image = /^\/(?:img\/)?((?:logo|favicon)\.png)$/.exec(url.pathname);
+  if (image) return send(200, "image/png", readFileSync(join(STATIC, "img", image[1])));
   if (req.method === "POST") {
     let body = "";
     req.on("data", (c) => (body += c));

@@ -15,6 +15,8 @@ export function firstScopes(job: Job, natives: Scope[]): Scope[] {
   return out;
 }
 
+const ALL_SCOPES: Scope[] = ["node", "socket", "core", "accelerator"];
+
 /** One job with everything that its page shows; each part loads and fails on its own, and old data stay until new ones are there. */
 export function createJobView(app: App, id: number) {
   let job = $state.raw<Job | null>(null);
@@ -30,6 +32,8 @@ export function createJobView(app: App, id: number) {
   let picked = $state.raw<string[] | null>(null);
   let view = $state.raw<Window | null>(null);
   let resolution: number | null = null;
+  let generation = 0;
+  const everyScope = new Set<string>();
 
   const sub = $derived(job ? subClusterOf(app.page.clusters, job.cluster, job.subCluster) : null);
   const metrics = $derived(picked ?? metricList(app.settings, "metricConfig_jobViewPlotMetrics", job?.cluster, job?.subCluster));
@@ -46,15 +50,20 @@ export function createJobView(app: App, id: number) {
     return out;
   };
 
-  async function plots(j: Job, names: string[], scopes: Scope[]): Promise<void> {
-    if (!names.length) {
-      plotsBusy = false;
-      return;
-    }
+  async function fetched(j: Job, names: string[], scopes: Scope[]): Promise<NamedMetric[]> {
+    return names.length ? jobMetrics(app.ask, j.id, names, scopes, resolution) : [];
+  }
+
+  /** Curves of these metrics; an answer that a newer request has overtaken is dropped. */
+  async function plots(j: Job, names: string[]): Promise<void> {
+    const mine = ++generation;
     plotsBusy = true;
-    const r = await attempt(jobMetrics(app.ask, j.id, names, scopes, resolution));
+    const few = names.filter((n) => !everyScope.has(n));
+    const all = names.filter((n) => everyScope.has(n));
+    const r = await attempt(Promise.all([fetched(j, few, scopesFor(j, few)), fetched(j, all, ALL_SCOPES)]));
+    if (mine !== generation) return;
     plotsError = r.error;
-    if (r.value) loaded = new Map([...loaded, ...names.map((n) => [n, [] as NamedMetric[]] as const), ...group(r.value)]);
+    if (r.value) loaded = new Map([...loaded, ...names.map((n) => [n, [] as NamedMetric[]] as const), ...group(r.value.flat())]);
     plotsBusy = false;
   }
 
@@ -74,7 +83,7 @@ export function createJobView(app: App, id: number) {
     const j = job;
     const footprint = sub?.footprint ?? [];
     await Promise.all([
-      plots(j, metrics, scopesFor(j, metrics)),
+      plots(j, metrics),
       attempt(jobMetrics(app.ask, id, ["flops_any", "mem_bw"], ["node"], 0)).then(
         (r) => (roof = { data: r.value ?? roof.data, error: r.error }),
       ),
@@ -91,7 +100,7 @@ export function createJobView(app: App, id: number) {
     const wanted = w && step ? zoomResolution(Math.round((w.max - w.min) / step), step, app.page.resampling) : null;
     if (!wanted || !job) return;
     resolution = wanted;
-    await plots(job, metrics, scopesFor(job, metrics));
+    await plots(job, metrics);
   }
 
   return {
@@ -144,10 +153,14 @@ export function createJobView(app: App, id: number) {
     zoom,
     pick: (names: string[]) => {
       picked = names;
-      return job ? plots(job, names, scopesFor(job, names)) : Promise.resolve();
+      return job ? plots(job, names) : Promise.resolve();
     },
-    retry: () => (job ? plots(job, metrics, scopesFor(job, metrics)) : refresh()),
-    allScopes: (metric: string) => (job ? plots(job, [metric], ["node", "socket", "core", "accelerator"]) : Promise.resolve()),
+    retry: () => (job ? plots(job, metrics) : refresh()),
+    /** "Load all…": from now on this metric comes at every scope, after a refresh too */
+    allScopes: (metric: string) => {
+      everyScope.add(metric);
+      return job ? plots(job, metrics) : Promise.resolve();
+    },
   };
 }
 export type JobView = ReturnType<typeof createJobView>;
