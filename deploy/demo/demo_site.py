@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import subprocess
 from pathlib import Path
@@ -79,6 +80,8 @@ def make(site: Site) -> None:
 
 
 def _backend(site: Site) -> None:
+    if not (site.root / "token").exists():  # the last step of the first run: what lies here was not finished
+        shutil.rmtree(site.backend, ignore_errors=True)
     site.backend.mkdir(exist_ok=True)
     if not (site.backend / ".env").exists():
         _call(site, "cc-backend", "-init", cwd=site.backend)
@@ -126,9 +129,10 @@ def _backend(site: Site) -> None:
 def _token(site: Site) -> str:
     path = site.root / "token"
     if not path.exists():
-        path.touch(0o600)
         said = _call(site, "cc-backend", "-jwt", "demo", cwd=site.backend)
-        path.write_text(next(word for word in said.split() if word.startswith("eyJ")))
+        token = next(word for word in said.split() if word.startswith("eyJ"))
+        path.touch(0o600)
+        path.write_text(token)
     return path.read_text().strip()
 
 

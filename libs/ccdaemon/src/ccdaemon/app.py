@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -35,6 +36,14 @@ from .systemd import Notifier
 
 _LATENESS_BOUNDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _LATENESS_EVERY = 0.25
+# What the file system refuses is the administrator's to mend, wherever in the code it shows.
+_SURROUNDINGS = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space or raise the quota",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "check owner and mode",
+    errno.EMFILE: "raise the limit of open files (LimitNOFILE=)",
+}
 _GRACE = 2.0  # what a part may be late beyond its share, and the whole stop beyond its deadline
 
 
@@ -76,6 +85,10 @@ def report(log: Log, error: BaseException) -> int:
         return error.exit_code
     if isinstance(error, DaemonError) and error.exit_code == 1:
         log.critical(str(error))
+        return 1
+    if isinstance(error, OSError) and error.errno in _SURROUNDINGS:
+        what = f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror)
+        log.critical(f"{what}: {_SURROUNDINGS[error.errno]}")
         return 1
     log.bug("BUG: the daemon ends by an error that it does not know", error)
     return 70

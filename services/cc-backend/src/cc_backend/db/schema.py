@@ -9,6 +9,7 @@ from typing import Final
 
 from ccdaemon.errors import OperatorError
 from sqlalchemy import Connection, create_engine, pool
+from sqlalchemy.exc import OperationalError
 
 VERSION: Final = 1
 """What this program needs (`-version` prints it)."""
@@ -62,12 +63,16 @@ def upgrade(path: Path) -> None:
             f"unsupported database version {found}, need {VERSION}.", "it was made by a newer release: install that one again"
         )
     engine = create_engine(f"sqlite:///{path}", poolclass=pool.NullPool)
-    with engine.connect() as conn:
-        # Off while tables are rebuilt: dropping one must not cascade into what refers to it.
-        conn.exec_driver_sql("PRAGMA foreign_keys=OFF")
-        run_upgrade(conn)
-        conn.commit()
-    engine.dispose()
+    try:
+        with engine.connect() as conn:
+            # Off while tables are rebuilt: dropping one must not cascade into what refers to it.
+            conn.exec_driver_sql("PRAGMA foreign_keys=OFF")
+            run_upgrade(conn)
+            conn.commit()
+    except OperationalError as e:
+        raise OperatorError(f"main.db: '{path}' cannot be written ({e.orig})", "check free space and permissions of its directory") from e
+    finally:
+        engine.dispose()
 
 
 def run_upgrade(conn: Connection, revision: str = "head") -> None:
