@@ -24,7 +24,7 @@ $(VENV)/bin/pip:
 .build/packages: constraints.txt $(addsuffix /pyproject.toml,$(LIBS) $(SERVICES)) | $(VENV)/bin/pip
 	@mkdir -p .build
 	@echo '» installing the packages and what they need (a few minutes the first time)'
-	@$(PY) -m pip install -q -c constraints.txt setuptools wheel
+	@$(PY) -m pip install -q -U -c constraints.txt setuptools wheel
 	@$(PY) -m pip install -q -c constraints.txt --no-build-isolation $(addprefix -e ,$(LIBS) $(SERVICES))
 	@touch $@
 
