@@ -24,9 +24,15 @@ Wrong = tuple[str, str, str]
 class Resampling(msgspec.Struct, rename="kebab", kw_only=True):
     """`main.resampling`: plots of long jobs are thinned out on the server."""
 
-    minimum_points: Annotated[int, Meta(description="Series shorter than this are never thinned; ≤ 0 = 1000.")] = 1000
-    trigger: Annotated[int, Meta(ge=1, description="Points in view below which the browser asks for the next finer resolution.")]
-    resolutions: Annotated[list[int], Meta(min_length=1, description="Resolutions in seconds that the browser may ask for.")]
+    minimum_points: Annotated[int, Meta(description="Series with fewer values than this are never thinned; 0 or less = 1000.")] = 1000
+    trigger: Annotated[int, Meta(ge=1, description="Values in view below which the browser asks for the next finer resolution.")]
+    resolutions: Annotated[
+        list[int],
+        Meta(
+            min_length=1,
+            description="Seconds per value that the browser may ask for; the largest is what an API answers when no resolution is asked for. A metric whose time step does not divide it gets the next finer one that fits, else its own.",
+        ),
+    ]
 
 
 class ApiSubjects(msgspec.Struct, rename="kebab", kw_only=True):
@@ -34,46 +40,59 @@ class ApiSubjects(msgspec.Struct, rename="kebab", kw_only=True):
 
     subject_job_event: Annotated[str, Meta(min_length=1, description="Subject of start and stop events.")]
     subject_node_state: Annotated[str, Meta(min_length=1, description="Subject of node states.")]
-    job_concurrency: Annotated[int, Meta(description="Job events handled at once; ≤ 0 = 8. Events of one job keep their order.")] = 8
-    node_concurrency: Annotated[int, Meta(description="Node state messages handled at once; ≤ 0 = 2.")] = 2
+    job_concurrency: Annotated[
+        int, Meta(description="Accepted, without effect: job events are handled in the order in which they come.")
+    ] = 8
+    node_concurrency: Annotated[
+        int, Meta(description="Accepted, without effect: node states are handled in the order in which they come.")
+    ] = 2
 
 
 class Target(msgspec.Struct, rename="kebab", kw_only=True):
     """Keys of a retention target (files or S3)."""
 
-    target_kind: Literal["file", "s3"] = "file"
-    target_path: str = ""
-    target_endpoint: str = ""
-    target_bucket: str = ""
-    target_access_key: str = ""
-    target_secret_key: Secret = Secret("")
-    target_region: str = "us-east-1"
-    target_use_path_style: bool = False
+    target_kind: Annotated[Literal["file", "s3"], Meta(description="Where to: a folder (`file`) or an S3 bucket (`s3`).")] = "file"
+    target_path: Annotated[str, Meta(description="Folder, for kind `file`; made when it is missing.")] = ""
+    target_endpoint: Annotated[str, Meta(description="URL of the S3 server, for kind `s3`; empty = AWS.")] = ""
+    target_bucket: Annotated[str, Meta(description="Bucket, for kind `s3`; it must exist.")] = ""
+    target_access_key: Annotated[str, Meta(description="Access key id of the S3 server.")] = ""
+    target_secret_key: Annotated[Secret, Meta(description="Secret key of the S3 server; never written to the log.")] = Secret("")
+    target_region: Annotated[str, Meta(description="Region of the bucket.")] = "us-east-1"
+    target_use_path_style: Annotated[bool, Meta(description="Bucket in the path instead of in the host name, as MinIO wants it.")] = False
 
 
 class NodestateRetention(Target, rename="kebab", kw_only=True):
     """`main.nodestate-retention`: old node states are deleted or moved to Parquet."""
 
-    policy: Literal["delete", "move"]
-    age: Annotated[int, Meta(description="Hours; ≤ 0 = 24.")] = 24
-    max_file_size_mb: int = 128
+    policy: Annotated[
+        Literal["delete", "move"],
+        Meta(description="`delete` = forget old states; `move` = write them to the target first (not in this version)."),
+    ]
+    age: Annotated[int, Meta(description="Hours that states are kept; 0 or less = 24. The newest state of each node always stays.")] = 24
+    max_file_size_mb: Annotated[int, Meta(description="MB (10^6 bytes) at which a new Parquet file is begun.")] = 128
 
 
 class DbConfig(msgspec.Struct, rename="kebab", kw_only=True):
     """`main.db-config`: SQLite; values ≤ 0 mean the default."""
 
-    cache_size_mb: Annotated[int, Meta(description="Page cache per connection in MB; default 64.")] = 0
-    soft_heap_limit_mb: Annotated[int, Meta(description="Accepted; memory is bounded by the caches.")] = 0
-    max_open_connections: Annotated[int, Meta(description="Reader threads; default 4.")] = 0
+    cache_size_mb: Annotated[int, Meta(description="Page cache of each connection in MB; 0 or less = 64.")] = 0
+    soft_heap_limit_mb: Annotated[int, Meta(description="Accepted, without effect: memory is bounded by the caches.")] = 0
+    max_open_connections: Annotated[
+        int, Meta(description="Threads that read; 0 or less = 4. One more writes. When all are busy, reads wait.")
+    ] = 0
     max_idle_connections: Annotated[int, Meta(description="Accepted, without effect.")] = 0
     max_idle_time_minutes: Annotated[int, Meta(description="Accepted, without effect.")] = 0
-    busy_timeout_ms: Annotated[int, Meta(description="How long to wait for another process's lock; default 60000.")] = 0
+    busy_timeout_ms: Annotated[
+        int, Meta(description="Milliseconds to wait for another process's lock before the operation fails; 0 or less = 60000.")
+    ] = 0
 
 
 class Main(msgspec.Struct, rename="kebab", kw_only=True):
     """`main`."""
 
-    addr: Annotated[str, Meta(description="Address to listen on, host:port.")] = "localhost:8080"
+    addr: Annotated[
+        str, Meta(description="Address to listen on, `host:port`; port 0 = any free one. When it is taken the start fails.")
+    ] = "localhost:8080"
     api_allowed_ips: Annotated[
         list[str] | None, Meta(description="Addresses or networks (CIDR) that may use /api; absent or `*` = all.", extra={"strict": True})
     ] = None
@@ -84,31 +103,46 @@ class Main(msgspec.Struct, rename="kebab", kw_only=True):
     user: Annotated[str, Meta(description="User to become once the ports are taken.", extra={"strict": True})] = ""
     group: Annotated[str, Meta(description="Group to become once the ports are taken.", extra={"strict": True})] = ""
     disable_authentication: Annotated[
-        bool, Meta(description="Everybody is administrator. Only on a loopback address.", extra={"strict": True})
+        bool, Meta(description="Everybody is administrator, without login or token. Only on a loopback address.", extra={"strict": True})
     ] = False
     allow_remote_without_authentication: Annotated[
         bool, Meta(description="Confirms disable-authentication on an address that is not loopback.", extra={"strict": True})
     ] = False
-    embed_static_files: Annotated[bool, Meta(description="Serve the built-in assets.")] = True
-    static_files: Annotated[str, Meta(description="Folder of assets if they are not the built-in ones.")] = ""
-    db: Annotated[str, Meta(description="SQLite file.")] = "./var/job.db"
+    embed_static_files: Annotated[bool, Meta(description="Serve the built-in web interface; false = the one in static-files.")] = True
+    static_files: Annotated[
+        str, Meta(description="Folder of another build of the web interface, with its manifest.json; needs embed-static-files false.")
+    ] = ""
+    db: Annotated[str, Meta(description="SQLite file; its folder must exist.")] = "./var/job.db"
     enable_job_taggers: Annotated[bool, Meta(description="Tag jobs by the rules in ./var/tagger.")] = False
     validate: Annotated[bool, Meta(description="Check documents of the archive against the schemas.")] = False
-    session_max_age: Annotated[Duration, Meta(description="How long a login lasts; 0 = 30 days.")] = Duration(168 * 3600)
+    session_max_age: Annotated[Duration, Meta(description="How long a login lasts, whatever is done in it; 0 = 30 days.")] = Duration(
+        168 * 3600
+    )
     https_cert_file: Annotated[str, Meta(description="Certificate chain (PEM); together with https-key-file.", extra={"strict": True})] = ""
     https_key_file: Annotated[str, Meta(description="Private key (PEM).", extra={"strict": True})] = ""
-    redirect_http_to: Annotated[str, Meta(description="URL to which port 80 redirects.")] = ""
+    redirect_http_to: Annotated[
+        str, Meta(description="URL to which plain HTTP on port 80 is redirected; empty = port 80 is left alone.")
+    ] = ""
     stop_jobs_exceeding_walltime: Annotated[
-        int, Meta(ge=0, description="Seconds over the walltime after which a job is ended; 0 = never.")
+        int, Meta(ge=0, description="Seconds over its walltime after which a running job is ended as `failed`; 0 = never.")
     ] = 0
-    short_running_jobs_duration: Annotated[int, Meta(ge=0, description="Seconds below which a job counts as short.")] = 300
-    emission_constant: Annotated[int, Meta(ge=0, description="g CO2 per kWh; 0 = no estimate.")] = 0
+    short_running_jobs_duration: Annotated[
+        int, Meta(ge=0, description="Seconds; jobs shorter than this count as short, and lists can hide them.")
+    ] = 300
+    emission_constant: Annotated[int, Meta(ge=0, description="g CO2 per kWh, for the estimate on the job page; 0 = no estimate.")] = 0
     machine_state_dir: Annotated[str, Meta(description="Folder of machine states.")] = ""
     systemd_unit: Annotated[str, Meta(description="Unit whose log the log page shows.")] = "clustercockpit.service"
-    resampling: Resampling | None = None
-    api_subjects: ApiSubjects | None = None
-    nodestate_retention: NodestateRetention | None = None
-    db_config: DbConfig = field(default_factory=DbConfig)
+    resampling: Annotated[
+        Resampling | None, Meta(description="Thinning of long series on the server; absent = every value is delivered.")
+    ] = None
+    api_subjects: Annotated[
+        ApiSubjects | None,
+        Meta(description="NATS subjects on which job and node events are taken, beside REST; absent = REST only. Needs the section nats."),
+    ] = None
+    nodestate_retention: Annotated[
+        NodestateRetention | None, Meta(description="What happens to old node states; absent = they are kept for ever.")
+    ] = None
+    db_config: Annotated[DbConfig, Meta(description="Knobs of the database.")] = field(default_factory=DbConfig)
 
     def check(self) -> Iterable[Wrong]:
         if bool(self.https_cert_file) != bool(self.https_key_file):
@@ -134,62 +168,91 @@ class Jwts(msgspec.Struct, rename="kebab", kw_only=True):
     cookie_name: Annotated[str, Meta(description="Cookie with a token of an external portal.")] = ""
     validate_user: Annotated[bool, Meta(description="Users of tokens must have an account; its roles count.")] = False
     trusted_issuer: Annotated[str, Meta(description="Issuer whose tokens open sessions.")] = ""
-    sync_user_on_login: bool = False
-    update_user_on_login: bool = False
+    sync_user_on_login: Annotated[
+        bool, Meta(description="Whoever comes with an external token gets an account at the first login (with cookie-name).")
+    ] = False
+    update_user_on_login: Annotated[
+        bool, Meta(description="Name and roles of the account are those of the external token at each login (with cookie-name).")
+    ] = False
 
 
 class Ldap(msgspec.Struct, rename="kebab", kw_only=True):
     """`auth.ldap`."""
 
     strict: ClassVar[bool] = True
-    url: str
-    user_base: str
-    search_dn: str
-    user_bind: str
-    user_filter: str
-    username_attr: str = "gecos"
-    uid_attr: str = "uid"
-    sync_interval: Duration | None = None
-    sync_del_old_users: bool = False
-    sync_user_on_login: bool = False
-    update_user_on_login: bool = False
+    url: Annotated[str, Meta(description="URL of the server, `ldaps://host` or `ldap://host`.")]
+    user_base: Annotated[str, Meta(description="Base of the search for users.")]
+    search_dn: Annotated[str, Meta(description="Who searches; the password is `LDAP_ADMIN_PASSWORD` of the environment.")]
+    user_bind: Annotated[str, Meta(description="Name with which a user logs in; `{username}` stands for what was typed.")]
+    user_filter: Annotated[str, Meta(description="Filter that picks users.")]
+    username_attr: Annotated[str, Meta(description="Attribute with a user's real name.")] = "gecos"
+    uid_attr: Annotated[str, Meta(description="Attribute with the login name.")] = "uid"
+    sync_interval: Annotated[
+        Duration | None, Meta(description="How often all users are read from the server; absent = only at logins.")
+    ] = None
+    sync_del_old_users: Annotated[
+        bool, Meta(description="Accounts from LDAP that the server does not have any more are deleted when all are read.")
+    ] = False
+    sync_user_on_login: Annotated[bool, Meta(description="Whoever the server knows gets an account at the first login.")] = False
+    update_user_on_login: Annotated[bool, Meta(description="The name of the account is that of the server at each login.")] = False
 
 
 class Oidc(msgspec.Struct, rename="kebab", kw_only=True):
     """`auth.oidc`."""
 
     strict: ClassVar[bool] = True
-    provider: str
-    sync_user_on_login: bool = False
-    update_user_on_login: bool = False
+    provider: Annotated[str, Meta(description="URL of the issuer; `/.well-known/openid-configuration` below it is read at start.")]
+    sync_user_on_login: Annotated[bool, Meta(description="Whoever the provider knows gets an account at the first login.")] = False
+    update_user_on_login: Annotated[bool, Meta(description="Name and roles of the account are those of the provider at each login.")] = (
+        False
+    )
 
 
 class Auth(msgspec.Struct, rename="kebab", kw_only=True):
     """`auth`."""
 
     strict: ClassVar[bool] = True
-    jwts: Jwts = field(default_factory=Jwts)
-    ldap: Ldap | None = None
-    oidc: Oidc | None = None
+    jwts: Annotated[Jwts, Meta(description="API tokens.")] = field(default_factory=Jwts)
+    ldap: Annotated[Ldap | None, Meta(description="Login by LDAP; absent = none.")] = None
+    oidc: Annotated[Oidc | None, Meta(description="Login by OpenID Connect; absent = none.")] = None
 
 
 class Cron(msgspec.Struct, rename="kebab", kw_only=True):
     """`cron`: ≤ 0 switches a worker off."""
 
-    commit_job_worker: Annotated[Duration, Meta(description="Accepted; there is nothing to commit.")] = Duration(120)
-    duration_worker: Annotated[Duration, Meta(description="How often the duration of running jobs is stored.")] = Duration(300)
-    footprint_worker: Annotated[Duration, Meta(description="How often the footprint of running jobs is computed.")] = Duration(600)
+    commit_job_worker: Annotated[Duration, Meta(description="Accepted, without effect: starts are in the job table at once.")] = Duration(
+        120
+    )
+    duration_worker: Annotated[
+        Duration, Meta(description="How often the stored duration of running jobs is brought up to date; 0 or less = never.")
+    ] = Duration(300)
+    footprint_worker: Annotated[Duration, Meta(description="How often the footprint of running jobs is computed; 0 or less = never.")] = (
+        Duration(600)
+    )
 
 
 class Retention(Target, rename="kebab", kw_only=True):
     """`archive.retention`."""
 
-    policy: Literal["none", "delete", "copy", "move"]
+    policy: Annotated[
+        Literal["none", "delete", "copy", "move"],
+        Meta(
+            description="What happens to old jobs: `none` = nothing, `delete`, `copy` or `move` to the target (not in this version). Running jobs and such that wait for archiving are never touched."
+        ),
+    ]
     age: Annotated[int, Meta(ge=1, description="Days since the start of a job.")] = 7
-    format: Literal["json", "parquet"] = "json"
-    include_db: Annotated[bool, Meta(extra={"removed": ("includeDB",)}, description="Delete the rows too.")] = True
-    omit_tagged: Literal["none", "all", "user"] = "none"
-    max_file_size_mb: int = 512
+    format: Annotated[Literal["json", "parquet"], Meta(description="Form of copied and moved jobs.")] = "json"
+    include_db: Annotated[
+        bool,
+        Meta(
+            extra={"removed": ("includeDB",)},
+            description="Delete the rows of deleted and moved jobs too; false = they stay in lists, without data.",
+        ),
+    ] = True
+    omit_tagged: Annotated[
+        Literal["none", "all", "user"], Meta(description="Spare jobs with any tag (`all`), or with one that no tagger has set (`user`).")
+    ] = "none"
+    max_file_size_mb: Annotated[int, Meta(description="MB (10^6 bytes) at which a new Parquet file is begun.")] = 512
 
     removed_keys: ClassVar[dict[str, str]] = {"location": "the key is target-path now"}
 
@@ -197,17 +260,22 @@ class Retention(Target, rename="kebab", kw_only=True):
 class Archive(msgspec.Struct, rename="kebab", kw_only=True):
     """`archive`: where finished jobs are kept."""
 
-    kind: Literal["file", "s3", "sqlite"]
-    path: Annotated[str, Meta(description="Directory of the file archive.")] = ""
-    db_path: str = ""
-    endpoint: str = ""
-    bucket: str = ""
-    access_key: str = ""
-    secret_key: Secret = Secret("")
-    region: str = "us-east-1"
-    use_path_style: bool = False
-    compression: Annotated[int, Meta(description="Days after which data is compressed; ≤ 0 = 7.")] = 7
-    retention: Retention | None = None
+    kind: Annotated[
+        Literal["file", "s3", "sqlite"],
+        Meta(description="How finished jobs are kept: folders (`file`), or a bucket or a database (not in this version)."),
+    ]
+    path: Annotated[
+        str, Meta(description="Folder of the archive, for kind `file`. When the disk is full, jobs stay in the queue and are tried again.")
+    ] = ""
+    db_path: Annotated[str, Meta(description="SQLite file, for kind `sqlite`.")] = ""
+    endpoint: Annotated[str, Meta(description="URL of the S3 server, for kind `s3`; empty = AWS.")] = ""
+    bucket: Annotated[str, Meta(description="Bucket, for kind `s3`; it must exist.")] = ""
+    access_key: Annotated[str, Meta(description="Access key id of the S3 server.")] = ""
+    secret_key: Annotated[Secret, Meta(description="Secret key of the S3 server; never written to the log.")] = Secret("")
+    region: Annotated[str, Meta(description="Region of the bucket.")] = "us-east-1"
+    use_path_style: Annotated[bool, Meta(description="Bucket in the path instead of in the host name, as MinIO wants it.")] = False
+    compression: Annotated[int, Meta(description="Days after which the data of a job is compressed; 0 or less = 7.")] = 7
+    retention: Annotated[Retention | None, Meta(description="What happens to old jobs; absent = they are kept for ever.")] = None
 
     def check(self) -> Iterable[Wrong]:
         needed = {"file": "path", "sqlite": "db_path", "s3": "bucket"}[self.kind]
@@ -218,63 +286,80 @@ class Archive(msgspec.Struct, rename="kebab", kw_only=True):
 class External(msgspec.Struct, rename="kebab", kw_only=True):
     """One entry of `metric-store-external`."""
 
-    scope: Annotated[str, Meta(min_length=1)]
-    url: Annotated[str, Meta(min_length=1)]
-    token: Secret
+    scope: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="Whose data this store has: `<cluster>-<subcluster>`, `<cluster>` or `*`; the first that exists is asked, else the built-in store.",
+        ),
+    ]
+    url: Annotated[str, Meta(min_length=1, description="URL of the store, without `/api`; requests give up after 10 s.")]
+    token: Annotated[Secret, Meta(description="API token for the store; empty = none is sent. Never written to the log.")]
 
 
 class UiLists(msgspec.Struct, rename="kebab", kw_only=True):
     """Metric lists of the pages."""
 
-    job_list_metrics: list[str] | None = None
-    job_view_plot_metrics: list[str] | None = None
-    job_view_table_metrics: list[str] | None = None
+    job_list_metrics: Annotated[
+        list[str] | None,
+        Meta(
+            description="Metrics in job lists, in this order; absent = of the next wider place, else cpu_load, flops_any, mem_bw, mem_used."
+        ),
+    ] = None
+    job_view_plot_metrics: Annotated[
+        list[str] | None,
+        Meta(description="Metrics plotted on the job page; absent = of the next wider place, else cpu_load, flops_any, mem_bw, mem_used."),
+    ] = None
+    job_view_table_metrics: Annotated[
+        list[str] | None,
+        Meta(description="Metrics in the table of the job page; absent = of the next wider place, else flops_any, mem_bw, mem_used."),
+    ] = None
 
 
 class UiSubCluster(UiLists, rename="kebab", kw_only=True):
-    name: str
+    name: Annotated[str, Meta(description="Name of the subcluster.")]
 
 
 class UiCluster(UiLists, rename="kebab", kw_only=True):
-    name: str
-    sub_clusters: list[UiSubCluster] = []
+    name: Annotated[str, Meta(description="Name of the cluster.")]
+    sub_clusters: Annotated[list[UiSubCluster], Meta(description="Lists of single subclusters.")] = []
 
 
 class UiMetrics(UiLists, rename="kebab", kw_only=True):
-    clusters: list[UiCluster] = []
+    clusters: Annotated[list[UiCluster], Meta(description="Lists of single clusters.")] = []
 
 
 class UiJobList(msgspec.Struct, rename="kebab", kw_only=True):
-    use_paging: bool = False
-    show_footprint: bool = False
+    use_paging: Annotated[bool, Meta(description="Pages instead of a list that grows while one scrolls.")] = False
+    show_footprint: Annotated[bool, Meta(description="Show the column with footprints.")] = False
 
 
 class UiNodeList(msgspec.Struct, rename="kebab", kw_only=True):
-    use_paging: bool = False
+    use_paging: Annotated[bool, Meta(description="Pages instead of a list that grows while one scrolls.")] = False
 
 
 class UiJobView(msgspec.Struct, rename="kebab", kw_only=True):
-    show_polar_plot: bool = True
-    show_footprint: bool = False
-    show_roofline: bool = True
-    show_stat_table: bool = True
+    show_polar_plot: Annotated[bool, Meta(description="Show the polar plot of the footprint.")] = True
+    show_footprint: Annotated[bool, Meta(description="Show the bars of the footprint.")] = False
+    show_roofline: Annotated[bool, Meta(description="Show the roofline plot.")] = True
+    show_stat_table: Annotated[bool, Meta(description="Show the table of statistics.")] = True
 
 
 class UiPlots(msgspec.Struct, rename="kebab", kw_only=True):
-    color_background: bool = True
+    color_background: Annotated[bool, Meta(description="Shade plots beyond a threshold.")] = True
     plots_per_row: Annotated[int, Meta(ge=1)] = 3
     line_width: Annotated[int, Meta(ge=1)] = 3
-    color_scheme: Annotated[list[str], Meta(description="Colours of curves; empty = the palette of the theme.")] = []
+    color_scheme: Annotated[list[str], Meta(description="Width of curves in pixels.")] = []
 
 
 class Ui(msgspec.Struct, rename="kebab", kw_only=True):
     """`ui`: defaults of what users can set for themselves."""
 
-    job_list: UiJobList = field(default_factory=UiJobList)
-    node_list: UiNodeList = field(default_factory=UiNodeList)
-    job_view: UiJobView = field(default_factory=UiJobView)
-    metric_config: UiMetrics = field(default_factory=UiMetrics)
-    plot_configuration: UiPlots = field(default_factory=UiPlots)
+    job_list: Annotated[UiJobList, Meta(description="Job lists.")] = field(default_factory=UiJobList)
+    node_list: Annotated[UiNodeList, Meta(description="Node lists.")] = field(default_factory=UiNodeList)
+    job_view: Annotated[UiJobView, Meta(description="Job page.")] = field(default_factory=UiJobView)
+    metric_config: Annotated[UiMetrics, Meta(description="Which metrics are shown where.")] = field(default_factory=UiMetrics)
+    plot_configuration: Annotated[UiPlots, Meta(description="Look of plots.")] = field(default_factory=UiPlots)
 
 
 SECTIONS: Final = {

@@ -40,9 +40,9 @@ class MainConfig(msgspec.Struct):
 class TagRule(msgspec.Struct):
     """Deprecated `add_tags` and `delete_tags`."""
 
-    key: str
-    value: str = ""
-    condition: str = msgspec.field(default="*", name="if")
+    key: Annotated[str, Meta(description="Key of the tag.")]
+    value: Annotated[str, Meta(description="Its value; without effect in delete_tags.")] = ""
+    condition: Annotated[str, Meta(description="Selects messages; `*` = all.")] = msgspec.field(default="*", name="if")
 
 
 class AggregateConfig(msgspec.Struct):

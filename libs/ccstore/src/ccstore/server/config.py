@@ -76,8 +76,8 @@ class Subscription(msgspec.Struct, rename="kebab", kw_only=True):
 class Debug(msgspec.Struct, rename="kebab", kw_only=True):
     """`debug`: accepted, without effect."""
 
-    dump_to_file: str = ""
-    gops: bool = False
+    dump_to_file: Annotated[str, Meta(description="Accepted, without effect.")] = ""
+    gops: Annotated[bool, Meta(description="Accepted, without effect.")] = False
 
 
 class StoreConfig(msgspec.Struct, rename="kebab", kw_only=True):
@@ -94,10 +94,16 @@ class StoreConfig(msgspec.Struct, rename="kebab", kw_only=True):
         Duration | None, Meta(description="How often each host is snapshotted; default min(12h, retention-in-memory).")
     ] = None
     max_series: Annotated[int, Meta(ge=0, description="Refuse new series beyond this number; 0 = no limit.")] = 0
-    checkpoints: Checkpoints = msgspec.field(default_factory=Checkpoints)
-    cleanup: Cleanup = msgspec.field(default_factory=Cleanup)
-    nats_subscriptions: list[Subscription] = []
-    debug: Debug = msgspec.field(default_factory=Debug)
+    checkpoints: Annotated[Checkpoints, Meta(description="Logs and snapshots, which keep the data over a restart.")] = msgspec.field(
+        default_factory=Checkpoints
+    )
+    cleanup: Annotated[Cleanup, Meta(description="What happens to data older than retention-in-memory.")] = msgspec.field(
+        default_factory=Cleanup
+    )
+    nats_subscriptions: Annotated[
+        list[Subscription], Meta(description="NATS subjects whose lines are stored; needs the section nats.")
+    ] = []
+    debug: Annotated[Debug, Meta(description="Accepted, without effect.")] = msgspec.field(default_factory=Debug)
 
     @property
     def interval(self) -> float:
