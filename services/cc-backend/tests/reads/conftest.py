@@ -11,6 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from cc_backend.access import Identity, roles_of
 from cc_backend.archive.file import FileArchive
+from cc_backend.auth.middleware import WHO
 from cc_backend.clusters import Catalogue
 from cc_backend.db import jobs as rows
 from cc_backend.db import schema, tags, users
@@ -201,7 +202,7 @@ def as_user(identity):
     @web.middleware
     async def middleware(request, handler):
         name = request.headers.get("X-Test-User")
-        request["identity"] = identity(name) if name else None
+        request[WHO] = identity(name) if name else None
         return await handler(request)
 
     return middleware

@@ -11,7 +11,7 @@ from ccdaemon.log import Log
 
 from cc_backend.auth import Attempt, LoginFailed, LoginMethod
 from cc_backend.auth.limits import LoginLimit
-from cc_backend.auth.middleware import Proxies
+from cc_backend.auth.middleware import WHO, Proxies
 from cc_backend.auth.sessions import COOKIE, Sessions
 from cc_backend.db import users as user_rows
 from cc_backend.db.database import Database
@@ -65,7 +65,7 @@ def routes(
     async def logout(request: web.Request) -> web.StreamResponse:
         if value := request.cookies.get(COOKIE):
             await sessions.end(value)
-        request["identity"] = None
+        request[WHO] = None
         answer = await show(request, 200, "info", "Logout successful")
         # The same attributes as at login, or the browser keeps the cookie.
         answer.set_cookie(COOKIE, "", path="/", httponly=True, samesite="Lax", secure=proxies.secure(request), max_age=0)

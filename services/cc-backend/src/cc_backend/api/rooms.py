@@ -13,7 +13,7 @@ from ccdaemon.log import Log
 from ccdaemon.net.clientip import Network, contains
 
 from cc_backend.access import Identity, Right, may
-from cc_backend.auth.middleware import Proxies
+from cc_backend.auth.middleware import WHO, Proxies
 from cc_backend.clusters import Catalogue
 from cc_backend.db.database import Database
 from cc_backend.jobs.service import JobService
@@ -46,7 +46,7 @@ class Gate:
 
     def refusal(self, request: web.Request, right: Right, *, check_address: bool = True) -> web.Response | None:
         """401 where the caller may not use the group, None where it may. A browser session is no token."""
-        who: Identity | None = request["identity"]
+        who = request[WHO]
         if check_address and self._allowed is not None and not contains(self._allowed, client := self._proxies.client(request)):
             return error_answer(401, f"unknown ip: {client}")
         if who is not None and who.session and not self._disabled:
@@ -65,7 +65,7 @@ class Gate:
 
 def identity(request: web.Request) -> Identity:
     """The caller behind a guard."""
-    who = request["identity"]
+    who = request[WHO]
     assert isinstance(who, Identity)
     return who
 

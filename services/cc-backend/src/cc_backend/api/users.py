@@ -13,6 +13,7 @@ from ccschema.jsonin import decode
 
 from cc_backend.access import Right, Role, require
 from cc_backend.auth.local import hash_password
+from cc_backend.auth.middleware import WHO
 from cc_backend.db import users as rows
 from cc_backend.db.users import User
 from cc_backend.errors import Conflict
@@ -99,7 +100,7 @@ def administrator(handler: Handler) -> Handler:
     """Only for the session of an administrator, else 401."""
 
     async def ask(request: web.Request) -> web.StreamResponse:
-        require(request["identity"], Right.ADMINISTER)
+        require(request[WHO], Right.ADMINISTER)
         return await handler(request)
 
     return ask

@@ -1,4 +1,4 @@
-"""What happens to every request before its handler: headers, CORS, cross-site check, and who it is (`request["identity"]`)."""
+"""What happens to every request before its handler: headers, CORS, cross-site check, and who it is (`request[WHO]`)."""
 
 from __future__ import annotations
 
@@ -29,6 +29,9 @@ CORS_METHODS: Final = ("GET", "POST", "HEAD", "OPTIONS")
 CORS_HEADERS: Final = "X-Requested-With, Content-Type, Authorization, Origin"
 OPEN: Final = ("/login", "/logout", "/static/", "/img/", "/metrics")
 """Paths where a bad token or an old cookie is no reason to refuse."""
+
+WHO: Final[web.RequestKey[Identity | None]] = web.RequestKey("who", Identity)
+"""Who sent the request; None: nobody that we know. Set for every request by `authentication`."""
 
 ANONYMOUS: Final = Identity(username="anonymous", roles=frozenset({Role.ADMIN, Role.API}), session=True)
 """Everybody, where authentication is disabled."""
@@ -114,23 +117,23 @@ def _cross_site(request: web.Request) -> bool:
 
 
 def authentication(tokens: TokenLogin, sessions: Sessions, log: Log, *, disabled: bool = False) -> Middleware:
-    """Sets `request["identity"]` to an Identity or None. A token that is no good is 401 at once, and so is an old cookie nothing."""
+    """Sets `request[WHO]` to an Identity or None. A token that is no good is 401 at once, and so is an old cookie nothing."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        request["identity"] = ANONYMOUS if disabled else None
+        request[WHO] = ANONYMOUS if disabled else None
         if disabled:
             return await handler(request)
         token = token_of(request.headers)
         if token is not None:
             try:
-                request["identity"] = await tokens.identify(token)
+                request[WHO] = await tokens.identify(token)
             except TokenError as e:
                 log.throttled(10, "token.refused", path=request.path, reason=str(e))
                 if not request.path.startswith(OPEN):
                     return _unauthorized(request)
         elif cookie := request.cookies.get(COOKIE):
-            request["identity"] = await sessions.find(cookie)
+            request[WHO] = await sessions.find(cookie)
         return await handler(request)
 
     return middleware

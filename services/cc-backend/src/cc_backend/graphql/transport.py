@@ -28,6 +28,7 @@ from graphql import (
 )
 
 from cc_backend.access import Denied, Identity, Right
+from cc_backend.auth.middleware import WHO
 
 from .context import Context, Rooms
 from .encode import encode
@@ -87,7 +88,7 @@ class _Endpoint:
         self._documents: Cache[str, DocumentNode] = Cache(DOCUMENTS)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        who: Identity | None = request.get("identity")
+        who = request.get(WHO)
         if who is None:
             return _plain(401, "unauthorized")
         if request.method != "POST" or request.content_type != JSON or "Upgrade" in request.headers:

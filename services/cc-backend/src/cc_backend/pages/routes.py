@@ -11,6 +11,7 @@ from ccdaemon.errors import PeerError
 from ccdaemon.log import Log
 
 from cc_backend.access import Denied, Identity, Right, may, visibility
+from cc_backend.auth.middleware import WHO
 from cc_backend.clusters import Catalogue
 from cc_backend.config import Config
 from cc_backend.db import jobs as job_rows
@@ -109,7 +110,7 @@ def error_pages(shell: Shell, log: Log, prefixes: tuple[str, ...]) -> Callable[.
 
 def _handler(rooms: Rooms, spec: PageSpec) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handle(request: web.Request) -> web.StreamResponse:
-        who: Identity | None = request.get("identity")
+        who = request.get(WHO)
         if who is None:
             target = data.safe_redirect(request.path_qs)
             return rooms.shell.login(401, "Authentication failed - ClusterCockpit", LOGIN_FIRST, target)
@@ -208,7 +209,7 @@ async def _stored(rooms: Rooms, who: Identity) -> Mapping[str, object]:
 def _login_form(rooms: Rooms) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handle(request: web.Request) -> web.StreamResponse:
         target = data.safe_redirect(request.query.get("redirect", ""))
-        if request.get("identity") is not None:
+        if request.get(WHO) is not None:
             return web.Response(status=302, headers={"Location": target})
         return rooms.shell.login(200, "Login", None, target)
 
