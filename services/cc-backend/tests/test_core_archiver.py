@@ -16,12 +16,14 @@ import time
 import pytest
 from cc_backend.archive import JobKey
 from cc_backend.db import jobs as rows
+from cc_backend.db.tables import job as job_table
 from cc_backend.workers.archiver import PAUSES
 from cc_backend.workers.footprints import Footprints
 from cc_backend.workers.retention import Retention
 from cc_backend.workers.walltime import Walltime
 from ccdaemon.executors import Pool
 from ccdaemon.log import make_log
+from sqlalchemy import update
 
 BASE = (int(time.time()) - 3600) // 10 * 10
 
@@ -106,9 +108,6 @@ async def test_same_job_archived_twice_is_the_same_bytes(backend, start_body, ar
     await archived(backend, db_id)
     directory = archive_dir / "alpha/4/711" / str(BASE)
     first = {p.name: p.read_bytes() for p in directory.iterdir()}
-    from cc_backend.db.tables import job as job_table
-    from sqlalchemy import update
-
     await backend.database.write(lambda conn: conn.execute(update(job_table).values(monitoring_status=1)))
     assert (await backend.parts["archiver"].run_once(int(time.time()))).done == 1
     again = {p.name: p.read_bytes() for p in directory.iterdir()}
@@ -171,13 +170,59 @@ async def test_walltime(backend, start_body):
     await backend.call("POST", "/api/jobs/start_job/", json=start_body(walltime=100))
     await backend.call("POST", "/api/jobs/start_job/", json=start_body(jobId=2, walltime=None))
     woken = []
-    worker = Walltime(backend.database, 50, lambda: woken.append(1), make_log("test"))
+    worker = Walltime(backend.database, 50, 30, lambda: woken.append(1), make_log("test"))
     start = 1_760_000_000
     assert (await worker.run_once(start + 150)).done == 0
     assert (await worker.run_once(start + 151)).done == 1
     found = await job(backend, 1)
     # Pitfall: duration 0 falsifies statistics, and nothing is archived.
     assert (found["jobState"], found["duration"], found["monitoringStatus"], woken) == ("failed", 150, 1, [1])
+    assert await backend.database.read(rows.next_archive_time) == start + 150 + 30
+
+
+async def test_late_samples_are_in_the_archive(backend, start_body, archive_dir):
+    """A collector delivers a few seconds after the stop: until the grace is over the job's data is the store's."""
+    now = int(time.time())
+    start = now // 10 * 10 - 100
+    await backend.call("POST", "/api/jobs/start_job/", json=start_body(startTime=start))
+    await backend.call("POST", "/api/write", data=samples("cpu_load", "a001", [1.0] * 8, start=start))
+    await stop(backend, at=now)
+    worker = backend.parts["archiver"]
+    assert (await worker.run_once(now + 29)).done == 0
+    await backend.call("POST", "/api/write", data=samples("cpu_load", "a001", [5.0], start=start + 90))
+
+    async def values():
+        body = (await backend.call("GET", "/api/jobs/metrics/1?metric=cpu_load&scope=node"))[1]
+        return body["data"]["jobMetrics"][0]["metric"]["series"][0]["data"]
+
+    assert (await job(backend, 1))["monitoringStatus"] == 1
+    assert (await values())[9] == 5.0
+    assert (await worker.run_once(now + 31)).done == 1
+    assert (await job(backend, 1))["monitoringStatus"] == 3
+    assert (await values())[9] == 5.0
+
+
+async def test_archiver_wakes_when_a_job_becomes_due(backend, start_body):
+    db_id = await job_with_data(backend, start_body)
+    await stop(backend, at=int(time.time()))
+
+    def earlier(conn):
+        conn.execute(update(job_table).values(archive_after=int(time.time()) + 2))
+
+    await backend.database.write(earlier)
+    backend.parts["archiver"].wake()
+    await archived(backend, db_id)
+
+
+async def test_stop_of_the_server_leaves_jobs_in_their_grace_to_the_next_start(start_backend, start_body):
+    async with start_backend() as backend:
+        db_id = await job_with_data(backend, start_body)
+        await stop(backend, at=int(time.time()))
+    async with start_backend() as backend:
+        await asyncio.sleep(0.2)
+        assert (await job(backend, db_id))["monitoringStatus"] == 1
+        await backend.parts["archiver"].run_once(int(time.time()) + 31)
+        assert (await job(backend, db_id))["monitoringStatus"] == 3
 
 
 async def test_footprint_of_running_jobs(backend, start_body):

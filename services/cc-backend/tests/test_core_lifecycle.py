@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from cc_backend.clusters import Catalogue
 from cc_backend.errors import AlreadyStopped, Duplicate, NotFound
-from cc_backend.jobs.lifecycle import Insert, Known, Stop, StopRequest, checked, decide_start, decide_stop
+from cc_backend.jobs.lifecycle import Insert, Known, Stop, StopRequest, archive_after, checked, decide_start, decide_stop
 from ccdaemon.errors import InputError
 from ccdaemon.log import make_log
 from ccschema.jobs import Job, Resource
@@ -154,3 +154,17 @@ def test_any_smt_is_taken(catalogue):
 def test_checked_changes_nothing_else(catalogue):
     before = job()
     assert msgspec.structs.replace(checked(before, catalogue), sub_cluster="") == before
+
+
+@pytest.mark.parametrize(
+    ("end", "now", "steps", "due"),
+    [
+        (T, T, [10, 5], T + 30),  # never less than half a minute
+        (T, T, [10, 60], T + 120),  # two of the largest time step
+        (T, T, [], T + 30),
+        (T - 600, T, [60], T - 480),  # told late: the samples are there already
+        (T + 3600, T, [10], T + 30),  # the scheduler's clock is ahead: nobody waits an hour
+    ],
+)
+def test_when_an_ended_job_is_archived(end, now, steps, due):
+    assert archive_after(end, now, steps) == due

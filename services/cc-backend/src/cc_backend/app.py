@@ -48,6 +48,7 @@ from .config import Config
 from .db import schema
 from .db.database import Database, Tuning
 from .graphql import transport
+from .jobs.lifecycle import archive_grace
 from .jobs.service import Hooks, JobService
 from .metrics.dispatch import Dispatcher, Resampling
 from .metrics.internal import InternalSource
@@ -212,7 +213,8 @@ def workers(
     if store is not None:
         out.append(Protection(core.database, store.protect))
     if config.main.stop_jobs_exceeding_walltime > 0:
-        out.append(Walltime(core.database, config.main.stop_jobs_exceeding_walltime, archiver.wake, log))
+        steps = (metric.timestep for cluster in core.catalogue.all() for metric in cluster.metric_config)
+        out.append(Walltime(core.database, config.main.stop_jobs_exceeding_walltime, archive_grace(steps), archiver.wake, log))
     if config.main.nodestate_retention is not None:
         out.append(NodeStateRetention(core.database, config.main.nodestate_retention.age))
     asked = config.archive.retention

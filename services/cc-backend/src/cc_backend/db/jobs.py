@@ -194,9 +194,10 @@ def insert_job(conn: Connection, new: Job) -> int:
     return db_id
 
 
-def end_job(conn: Connection, db_id: int, state: str, duration: int) -> bool:
+def end_job(conn: Connection, db_id: int, state: str, duration: int, archive_after: int) -> bool:
     """Running → `state`; False where the row was not running (any more), and then nothing is changed."""
-    return _changed(conn, update(job).where(job.c.id == db_id, job.c.job_state == "running").values(job_state=state, duration=duration))
+    ended = {"job_state": state, "duration": duration, "archive_after": archive_after}
+    return _changed(conn, update(job).where(job.c.id == db_id, job.c.job_state == "running").values(ended))
 
 
 def set_footprint(conn: Connection, db_id: int, footprint: Mapping[str, float]) -> None:
@@ -257,10 +258,17 @@ def refresh_durations(conn: Connection, now: int) -> int:
     return conn.execute(update(job).where(job.c.job_state == "running").values(duration=longer)).rowcount
 
 
-def end_over_walltime(conn: Connection, now: int, grace: int) -> int:
-    """End running jobs that exceed their walltime by more than `grace` seconds, as `failed` at that time; how many."""
+def end_over_walltime(conn: Connection, now: int, grace: int, archive_grace: int) -> int:
+    """End running jobs that exceed their walltime by more than `grace` seconds, as `failed` at that time; how many.
+
+    They are archived no earlier than `archive_grace` seconds after that end."""
     late = and_(job.c.job_state == "running", job.c.walltime > 0, job.c.start_time < now - grace - job.c.walltime)
-    return conn.execute(update(job).where(late).values(job_state="failed", duration=job.c.walltime + grace)).rowcount
+    ended = {
+        "job_state": "failed",
+        "duration": job.c.walltime + grace,
+        "archive_after": job.c.start_time + job.c.walltime + grace + archive_grace,
+    }
+    return conn.execute(update(job).where(late).values(ended)).rowcount
 
 
 # --- the archiver's queue is the rows themselves -------------------------------------------------------------------------
@@ -271,6 +279,12 @@ def due_for_archive(conn: Connection, now: int, limit: int, skip: Iterable[int] 
     waiting = and_(job.c.monitoring_status == 1, job.c.job_state != "running", job.c.archive_after <= now, job.c.id.not_in(list(skip)))
     query = select_jobs(metadata=True).where(waiting).order_by(job.c.archive_after, job.c.id).limit(limit)
     return jobs_of(conn, conn.execute(query).all(), now)
+
+
+def next_archive_time(conn: Connection) -> int | None:
+    """When the first of the ended jobs that wait for archiving is due; None: there is none."""
+    waiting = and_(job.c.monitoring_status == 1, job.c.job_state != "running")
+    return conn.execute(select(func.min(job.c.archive_after)).where(waiting)).scalar()
 
 
 def archived(conn: Connection, db_id: int, footprint: Mapping[str, float], energy_footprint: Mapping[str, float], energy: float) -> bool:

@@ -2,6 +2,7 @@
 
     decide_start(job, known)  → Insert | Duplicate
     decide_stop(stop, known)  → Stop; raises NotFound, AlreadyStopped, InputError
+    archive_after(…)          → when all samples of an ended job should be there
 
 A scheduler reuses job ids and starts attempts again (requeue, HTCondor eviction): an attempt that begins when the one before
 has ended is a job of its own and must not be lost; the same event told twice must not become two jobs.
@@ -9,7 +10,7 @@ has ended is a job of its own and must not be lost; the same event told twice mu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -21,6 +22,10 @@ from cc_backend.errors import AlreadyStopped, Duplicate, NotFound
 
 SAME_JOB_WITHIN: Final = 86_400
 """Two starts of one job id closer than this (seconds) are one job, unless the first has ended before the second."""
+
+
+ARCHIVE_GRACE: Final = 30
+"""Seconds between the end of a job and its archiving, at least: collectors deliver in batches, some seconds late."""
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -138,3 +143,16 @@ def decide_stop(stop: StopRequest, known: Sequence[Known]) -> Stop:
     if final is None or not final.final:
         raise InputError(f'invalid requested job state: "{stop.state}"')
     return Stop(job.db_id, state, stop.stop_time - job.start_time)
+
+
+def archive_grace(timesteps: Iterable[int]) -> int:
+    """Seconds that the last samples of a job may take; `timesteps`: of its metrics, in seconds.
+
+    A sample is taken up to one time step after the end of the interval it belongs to, and sent with the next batch: twice the largest.
+    """
+    return max(ARCHIVE_GRACE, 2 * max(timesteps, default=0))
+
+
+def archive_after(end: int, now: int, timesteps: Iterable[int]) -> int:
+    """The earliest time to archive a job that ended at `end`; an end in the future (clocks differ) counts as `now`."""
+    return min(end, now) + archive_grace(timesteps)

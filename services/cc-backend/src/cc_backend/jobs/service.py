@@ -23,7 +23,7 @@ from cc_backend.db import tags as tag_rows
 from cc_backend.db.database import Database
 from cc_backend.errors import Duplicate, NotFound
 
-from .lifecycle import Insert, Known, StopRequest, checked, decide_start, decide_stop
+from .lifecycle import Insert, Known, StopRequest, archive_after, checked, decide_start, decide_stop
 
 NO_JOB = "no such job"
 """One text for jobs that do not exist and jobs that are not the caller's to see."""
@@ -95,8 +95,10 @@ class JobService:
         def end(conn: Connection) -> Job:
             found = rows.same_job_rows(conn, stop.job_id, stop.cluster, stop.start_time)
             decision = decide_stop(stop, [_known(row) for row in found])
+            row = next(row for row in found if row.id == decision.db_id)
+            due = archive_after(stop.stop_time, now, self._timesteps(row.cluster, row.subcluster))
             # One transaction, and the row must still run: a stop never touches another job.
-            if not rows.end_job(conn, decision.db_id, decision.state, decision.duration):
+            if not rows.end_job(conn, decision.db_id, decision.state, decision.duration, due):
                 raise NotFound(NO_JOB)
             return _found(rows.job_by_id(conn, visibility(SYSTEM), decision.db_id, now=now))
 
@@ -109,6 +111,12 @@ class JobService:
         for hook in self.hooks.stopped:
             hook(job)
         return msgspec.structs.replace(job, meta_data=None)
+
+    def _timesteps(self, cluster: str, sub_cluster: str) -> list[int]:
+        """Of the metrics of a subcluster; of none where it is in the catalogue no more."""
+        config = self.catalogue.find(cluster)
+        subs = config.sub_clusters if config is not None else ()
+        return [metric.timestep for sub in subs if sub.name == sub_cluster for metric in sub.metric_config]
 
     # --- finding ------------------------------------------------------------------------------------------------------
 

@@ -1,5 +1,7 @@
 """Archives ended jobs: data, statistics, footprint, energy, tags; then the row says it is archived.
 
+A job is due some time after its end (`jobs.lifecycle.archive_after`), when its last samples have come; until then its pages read the store.
+
 The queue is the rows themselves (ended, monitoring status 1): it survives a kill -9 at any point. A job that was written to the
 archive but not marked is simply written again. Failures are repeated with growing pauses, then the status is 2.
 """
@@ -37,7 +39,7 @@ CORE_SCOPE_UP_TO: Final = 8  # nodes
 PAUSES: Final = (30, 120, 600, 3600)
 """Seconds before the next try after the first, second … failure; after the last the job is given up."""
 SAFETY_INTERVAL: Final = 30.0
-"""How often the rows are looked through even if nobody calls `wake`: retries become due by time alone."""
+"""How often the rows are looked through even if nobody calls `wake` and no job is known to become due (somebody else wrote rows)."""
 
 NOT_READY_INTERVAL: Final = 0.5
 
@@ -93,18 +95,28 @@ class Archiver:
             await asyncio.wait([self._task], timeout=deadline)
 
     async def _run(self) -> None:
+        pause = 0.0
         while True:
             try:
-                async with asyncio.timeout(SAFETY_INTERVAL if self._ready() else NOT_READY_INTERVAL):
+                async with asyncio.timeout(pause):
                     await self._wake.wait()
             except TimeoutError:
                 pass
             self._wake.clear()
+            pause = SAFETY_INTERVAL
             try:
                 while (await self.run_once(int(self._clock()))).done:
                     pass
+                pause = await self._pause()
             except Exception as e:
                 self._log.bug("BUG: archiver", e)
+
+    async def _pause(self) -> float:
+        """Seconds until a job becomes due."""
+        if not self._ready():
+            return NOT_READY_INTERVAL
+        due = await self._database.read(rows.next_archive_time)
+        return SAFETY_INTERVAL if due is None else min(SAFETY_INTERVAL, max(0.1, due - self._clock()))
 
     async def run_once(self, now: int) -> Report:
         """Archive what is due, AT_ONCE jobs side by side; how many were tried (a batch at most) and how many failed."""

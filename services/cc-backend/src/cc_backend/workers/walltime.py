@@ -18,14 +18,15 @@ class Walltime:
     name = "walltime"
     when = Daily(3)
 
-    def __init__(self, database: Database, grace: int, stopped: Callable[[], None], log: Log) -> None:
+    def __init__(self, database: Database, grace: int, archive_grace: int, stopped: Callable[[], None], log: Log) -> None:
         self._database = database
         self._grace = grace
+        self._archive_grace = archive_grace
         self._stopped = stopped
         self._log = log
 
     async def run_once(self, now: int) -> Report:
-        count = await self._database.write(lambda conn: rows.end_over_walltime(conn, now, self._grace))
+        count = await self._database.write(lambda conn: rows.end_over_walltime(conn, now, self._grace, self._archive_grace))
         if count:
             self._log.notice("walltime.jobs_ended", jobs=count)
             self._stopped()
