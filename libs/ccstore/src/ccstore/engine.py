@@ -19,7 +19,7 @@ from .freeing import Freeing, Selector, tile_begin
 from .ingest import Ingested, Intake, Limits
 from .kernels import Kernel
 from .metrics import Change, MetricTable, changes
-from .policy import Usage
+from .policy import Marks, Usage
 from .query import Reader
 from .registry import Host, HostKey, HostView, Registry, SeriesKey, group_view, level_name, path_element
 from .tiles import Tiles
@@ -141,7 +141,29 @@ class Engine:
             epochs=self._epochs.held,
         )
 
+    def oldest(self, host: HostKey) -> int:
+        """Begin of a host's oldest tile. KeyError: unknown host."""
+        return min(tile_begin(min(g.tiles), g.frequency) for g in self._host(host).groups.values() if g.tiles)
+
+    @property
+    def bytes(self) -> int:
+        """`usage().bytes`, at once."""
+        return self._tiles.bytes
+
+    @property
+    def cap(self) -> int:
+        """Bytes; 0: none."""
+        return self._tiles.cap
+
     # ---- freeing
+
+    def archive(self, marks: Marks | None) -> None:
+        """From now on retention and cap take only what stands in the archive, and samples of a span that is closed are `old`."""
+        self._freeing.marks = self._intake.marks = marks
+
+    def spare(self) -> int:
+        """Bytes of tiles that the cap may take; walks all tiles."""
+        return sum(stock.bytes for stock in self._freeing.stocks())
 
     def free(self, selectors: Sequence[Selector], before: int) -> int:
         """Drops tiles (64 bins) that end at or before `before` below each selector; unknown paths count 0 and create nothing.

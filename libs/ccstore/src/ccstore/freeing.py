@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arena import BINS, ROW_BYTES
-from .policy import Busy, Stock, cut_off, decide, is_busy
+from .policy import Busy, Marks, Stock, cut_off, decide, is_busy
 from .registry import Group, Host, HostKey, Registry, Tile
 from .tiles import SHIFT, Tiles
 
@@ -33,6 +33,7 @@ class Freeing:
         self.registry = registry
         self.tiles = tiles
         self.busy: Busy | None = {}
+        self.marks: Marks | None = None
         self.removed: list[Host] = []
         self._unsettled: set[int] = set()
 
@@ -48,7 +49,7 @@ class Freeing:
         for host in list(self.registry.hosts()):
             before = cut_off(host.key, now, retention, self.busy)
             if before is not None:
-                self._free_host(host, (), before)
+                self._free_host(host, (), before if self.marks is None else min(before, self.marks.archived(host.key)))
 
     def fit(self) -> None:
         """Down to the cap."""
@@ -76,11 +77,14 @@ class Freeing:
         self._unsettled.clear()
 
     def stocks(self) -> Iterator[Stock]:
-        """All tiles."""
+        """All tiles that may go: with an archive, those that stand in it."""
         for host in self.registry.hosts():
+            until = None if self.marks is None else self.marks.archived(host.key)
             for group in host.groups.values():
                 for number, tile in group.tiles.items():
-                    yield Stock(host.key, group.index, number, tile_end(number, group.frequency), tile.rows * ROW_BYTES)
+                    end = tile_end(number, group.frequency)
+                    if until is None or end <= until:
+                        yield Stock(host.key, group.index, number, end, tile.rows * ROW_BYTES)
 
     def _drop(self, over: int, stocks: Iterable[Stock]) -> None:
         for stock in decide(over, stocks, self.busy):

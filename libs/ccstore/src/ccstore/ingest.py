@@ -22,6 +22,7 @@ from . import kernels
 from .keys import Keys
 from .lines import decoded, host_name, host_of, levels_of, logical_end, measurement, plain_key, plain_line
 from .metrics import MetricSpec, MetricTable
+from .policy import BEGIN_OF_TIME, Marks
 from .registry import Host, HostKey, Registry, SeriesKey, level_name, path_element
 from .tiles import SHIFT, NoMemoryForTile, Tiles
 
@@ -121,6 +122,8 @@ class Intake:
         self.tables: Mapping[str, MetricTable] = {}
         self.default: MetricTable | None = None
         self.unknown: Counter[tuple[str, str]] = Counter()
+        self.marks: Marks | None = None
+        self._widest = 0
         self._names: frozenset[bytes] = frozenset()
         self._clusters: dict[str, int] = {}
         self._told: set[str] = set()
@@ -128,7 +131,9 @@ class Intake:
     def set_metrics(self, tables: Mapping[str, MetricTable], default: MetricTable | None) -> None:
         """Keys are looked up anew: a name may have gone, or come at another frequency."""
         self.tables, self.default = dict(tables), default
-        self._names = frozenset(name.encode() for table in (*tables.values(), default) for name in table or ())
+        lists = [table for table in (*tables.values(), default) if table]
+        self._names = frozenset(name.encode() for table in lists for name in table)
+        self._widest = max((spec.frequency for table in lists for spec in table.values()), default=0)
         self.keys.clear()
 
     def table(self, cluster: str) -> MetricTable | None:
@@ -207,9 +212,22 @@ class Intake:
             return self._begin(place, time, value)
         if bin_ < entry["first"]:
             slot, bin_ = self._older(slot, time)
+        older = self.registry.slots[slot]
+        self._check_archive(place.host, int(older["frequency"]), int(older["phase"]), time)
         self._put(slot, bin_, value)
         _note_drift(self.registry.slots[slot], time, bin_)
         return slot
+
+    def oldest(self, now: int) -> int:
+        """A time before which a sample may be refused as `old`: there each line is looked at."""
+        oldest = now - self.limits.retention if self.limits.retention else BEGIN_OF_TIME
+        return oldest if self.marks is None else max(oldest, self.marks.newest + self._widest)
+
+    def _check_archive(self, host: HostKey, frequency: int, phase: int, time: int) -> None:
+        """The archive took whole bins, by the time of each: what comes for one of them would be lost with it."""
+        middle = time - (time - phase) % frequency + frequency // 2
+        if self.marks is not None and middle < self.marks.closed(host):
+            raise Refused(Reason.OLD)
 
     def _older(self, slot: int, time: int) -> tuple[int, int]:
         """The newest earlier generation in whose span a time lies."""
@@ -229,6 +247,7 @@ class Intake:
         frequency = place.spec.frequency
         revived = known is not None and registry.slots["first"][known] > registry.slots["last"][known]
         phase = int(registry.slots["phase"][known]) if revived else (time - frequency // 2) % frequency
+        self._check_archive(place.host, frequency, phase, time)
         host = registry.host(place.host)
         level = registry.find(host, place.levels) if host is not None else None
         new = level is None or place.metric not in level.series
@@ -290,7 +309,7 @@ class _Batch:
         state, intake = self.state, self.intake
         state[kernels.SIZE] = len(self.body)
         state[kernels.NOW] = self.now
-        state[kernels.OLDEST] = self.now - intake.limits.retention if intake.limits.retention else np.iinfo(np.int64).min
+        state[kernels.OLDEST] = intake.oldest(self.now)
         state[kernels.DEFAULT] = default = intake.cluster_number(self.cluster)
         text = np.frombuffer(self.body, np.uint8)
         while True:

@@ -11,6 +11,47 @@ Busy = Mapping[str, frozenset[str]]
 """cluster → hosts of running jobs."""
 
 
+BEGIN_OF_TIME = -(2**62)
+
+
+class Marks:
+    """Up to when each host's data stands in the archive (cleanup mode `archive`). Belongs to the engine's thread.
+
+    A run closes its span *before* it looks at memory: a sample that came in behind its back would be neither archived nor kept."""
+
+    def __init__(self, archived: Mapping[HostKey, int]) -> None:
+        self._archived = dict(archived)
+        self._closed = dict(archived)
+        self.newest = max(archived.values(), default=BEGIN_OF_TIME)
+        """No host is closed behind this."""
+
+    def archived(self, host: HostKey) -> int:
+        """Data before this may go."""
+        return self._archived.get(host, BEGIN_OF_TIME)
+
+    def closed(self, host: HostKey) -> int:
+        """Samples before this come too late."""
+        return self._closed.get(host, BEGIN_OF_TIME)
+
+    def last(self) -> int | None:
+        """The newest cut-off; None: nothing is archived."""
+        return max(self._archived.values(), default=None)
+
+    def begin(self, hosts: Iterable[HostKey], cutoff: int) -> None:
+        for host in hosts:
+            self._closed[host] = max(self.closed(host), cutoff)
+        self.newest = max(self.newest, cutoff)
+
+    def done(self, hosts: Iterable[HostKey], cutoff: int) -> None:
+        for host in hosts:
+            self._archived[host] = max(self.archived(host), cutoff)
+
+    def give_up(self, hosts: Iterable[HostKey]) -> None:
+        """The run failed: its span takes late samples again."""
+        for host in hosts:
+            self._closed[host] = self.archived(host)
+
+
 class Usage(NamedTuple):
     """Exact bytes of the metric buffers. limbo: freed, but a reader may still look at them (counts); oldest: begin of the oldest tile;
     epochs: readers and views that are open."""

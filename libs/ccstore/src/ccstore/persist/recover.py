@@ -242,8 +242,8 @@ def _keep_evidence(path: Path) -> None:
 # ---- applying, on the engine's thread
 
 
-def first_pass(engine: Engine, image: HostImage) -> Iterator[int]:
-    """Key table, newest blocks, log; then the host is open. Yields after each step what it applied (values)."""
+def first_pass(engine: Engine, image: HostImage) -> Iterator[int | None]:
+    """Key table, newest blocks, log; then the host is open. Yields after each step what it applied (values); None: memory was full."""
     host = image.host
     if image.table is not None:
         ids = _declare(engine, host, image.table)
@@ -257,13 +257,16 @@ def first_pass(engine: Engine, image: HostImage) -> Iterator[int]:
         row_ids = engine.restore_series(host, entry.keys)
         for at in range(0, len(entry.ids), STEP):
             part = slice(at, at + STEP)
-            with contextlib.suppress(NoMemoryForTile):  # what found room is there; older data than the cap holds goes (design S6)
+            try:
                 engine.replay(host, row_ids[entry.ids[part]], entry.times[part], entry.values[part])
-            yield len(entry.ids[part])
+            except NoMemoryForTile:  # what found room is there; older data than the cap holds goes (design S6)
+                yield None
+            else:
+                yield len(entry.ids[part])
     engine.host_opened(host)
 
 
-def later_pass(engine: Engine, host: HostKey, table: Table, blocks: list[Block]) -> Iterator[int]:
+def later_pass(engine: Engine, host: HostKey, table: Table, blocks: list[Block]) -> Iterator[int | None]:
     """Older blocks into what is still NaN."""
     ids = engine.restore_series(host, table.keys)
     for block in blocks:
@@ -276,7 +279,8 @@ def _declare(engine: Engine, host: HostKey, table: Table) -> NDArray[np.int32]:
     return ids
 
 
-def _put(engine: Engine, host: HostKey, table: Table, ids: NDArray[np.int32], block: Block) -> int:
-    with contextlib.suppress(NoMemoryForTile):
+def _put(engine: Engine, host: HostKey, table: Table, ids: NDArray[np.int32], block: Block) -> int | None:
+    try:
         return engine.restore_block(host, ids[table.rows[block.group]], block.first_bin, block.values)
-    return 0
+    except NoMemoryForTile:
+        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from ccdaemon.errors import PeerError
@@ -10,40 +11,41 @@ from ccdaemon.log import Log
 
 from ..engine import Engine
 from ..persist.parquet import Archive, marks, remove_leftovers
+from ..policy import Marks
 from ..registry import HostKey
-
-BEGIN_OF_TIME = -(2**62)
 
 
 class Archiver:
     """`run` on the loop; views are taken there, files are written by the pool, one host at a time."""
 
-    def __init__(self, engine: Engine, directory: Path, pool: Pool, *, log: Log) -> None:
+    def __init__(self, engine: Engine, directory: Path, pool: Pool, *, whole: Callable[[HostKey], bool], log: Log) -> None:
+        """whole: whether memory holds all that the host's files do; of one that a cap cut off at the start nothing is archived or freed."""
         self._engine = engine
         self._directory = directory
         self._pool = pool
+        self._whole = whole
         self._log = log
-        self._marks: dict[HostKey, int] | None = None
+        self.marks = Marks({})
         self.rows = 0
         self.failed = 0
 
     async def prepare(self) -> None:
-        """What is archived already. OSError."""
-        if self._marks is None:
-            await self._pool.run(remove_leftovers, self._directory)
-            found = await self._pool.run(marks, self._directory)
-            self._marks = {HostKey(*key): until for key, until in found.items()}
+        """What is archived already: known before the first sample is taken. OSError."""
+        await self._pool.run(remove_leftovers, self._directory)
+        found = await self._pool.run(marks, self._directory)
+        self.marks = Marks({HostKey(*key): until for key, until in found.items()})
+        self._engine.archive(self.marks)
 
-    def last(self) -> int | None:
-        """The newest cut-off of any file; None: nothing is archived."""
-        return max(self._marks.values(), default=None) if self._marks else None
+    def since(self) -> int | None:
+        """From when on some host waits for the archive; None: there is nothing."""
+        hosts = filter(self._whole, self._engine.hosts())
+        return min((max(self.marks.archived(h), self._engine.oldest(h)) for h in hosts), default=None)
 
     async def run(self, cutoff: int) -> bool:
-        """Everything before `cutoff` that is not archived yet. False: some cluster failed, and nothing may be freed."""
-        await self.prepare()
+        """Everything before `cutoff` that is not archived yet. False: some cluster failed, and nothing of it may go."""
         failed = []
         by_cluster: dict[str, list[HostKey]] = {}
-        for host in self._engine.hosts():
+        for host in filter(self._whole, self._engine.hosts()):
             by_cluster.setdefault(host.cluster, []).append(host)
         for cluster, hosts in by_cluster.items():
             try:
@@ -57,26 +59,27 @@ class Archiver:
         return not failed
 
     async def _cluster(self, cluster: str, hosts: list[HostKey], cutoff: int) -> None:
-        assert self._marks is not None
         archive = Archive(self._directory, cluster, cutoff)
+        begun: list[HostKey] = []
         try:
             for host in hosts:
-                since = self._marks.get(host, BEGIN_OF_TIME)
+                since = self.marks.archived(host)
+                if since >= cutoff:
+                    continue
                 try:
                     view = self._engine.view(host)
                 except KeyError:
                     continue  # gone since the list was made
-                try:
-                    if since < cutoff:
-                        await self._pool.run(archive.add, view, since)
-                finally:
-                    view.close()
+                with view:
+                    begun.append(host)
+                    self.marks.begin([host], cutoff)
+                    await self._pool.run(archive.add, view, since)
             written = await self._pool.run(archive.close)
         except BaseException:
+            self.marks.give_up(begun)
             await self._pool.run(archive.abandon)
             raise
         self.rows += archive.rows
-        for host in hosts:
-            self._marks[host] = max(self._marks.get(host, cutoff), cutoff)
+        self.marks.done(begun, cutoff)
         if written:
             self._log.info("store.archived", cluster=cluster, file=str(archive.path), rows=archive.rows, hosts=len(hosts))

@@ -24,20 +24,23 @@ class Loader:
     """Opens every host (newest block and log), asked-for ones first, then attaches what is older. `replayed`: bytes of log per host."""
 
     def __init__(self, engine: Engine, root: Path, pool: Pool, *, readers: int, memory_cap: int, retention: float,
-                 frequency_of: Callable[[str, str], int | None], log: Log) -> None:  # fmt: skip
-        """frequency_of: (cluster, metric) → seconds, for logs of the reference, which do not say it."""
+                 keep: bool, frequency_of: Callable[[str, str], int | None], log: Log) -> None:  # fmt: skip
+        """keep: a host for whose data memory has no room keeps its files as they are (mode `archive`: nothing goes that is not archived);
+        frequency_of: (cluster, metric) → seconds, for logs of the reference, which do not say it."""
         self._engine = engine
         self._root = root
         self._pool = pool
         self._readers = readers
         self._cap = memory_cap
         self._retention = retention
+        self._keep = keep
         self._frequency_of = frequency_of
         self._log = log
         self._closed: OrderedDict[HostKey, None] = OrderedDict()
         self._waiting: dict[HostKey, asyncio.Event] = {}
         self._later: list[tuple[HostKey, Path]] = []
         self._partial: set[HostKey] = set()
+        self._cut: set[HostKey] = set()
         self.replayed: dict[HostKey, int] = {}
         self.findings: list[Finding] = []
         self.finished = asyncio.Event()
@@ -88,7 +91,8 @@ class Loader:
                 self._tell(image.findings)
                 self.replayed[host] = image.log_bytes
                 try:
-                    await self._breathing(first_pass(self._engine, image))
+                    if not await self._breathing(first_pass(self._engine, image)):
+                        self._cut_off(host)
                     if image.later is not None:
                         self._partial.add(host)
                         self._later.append((host, image.later))
@@ -114,25 +118,42 @@ class Loader:
 
     async def _attach(self, host: HostKey, path: Path) -> None:
         findings: list[Finding] = []
+        room = host not in self._cut
         blocks = later_blocks(path, findings)
         try:
             while (decoded := await self._pool.run(next, blocks, None)) is not None:
                 table, its = decoded
                 if self._cap and self._engine.usage().bytes + sum(b.values.nbytes for b in its) > self._cap * 9 // 10:
                     self.skipped += 1
+                    room = False
                     continue
-                await self._breathing(later_pass(self._engine, host, table, its))
-            self._partial.discard(host)
+                room = await self._breathing(later_pass(self._engine, host, table, its)) and room
+            if room or not self._keep:
+                self._partial.discard(host)
+            else:
+                self._cut_off(host)
         except Exception as e:  # as above: what was read stays, no snapshot replaces the file
             findings.append(Finding(path, f"its older part could not be read: {e!r}"))
         self._tell(findings)
 
-    async def _breathing(self, steps: Iterator[int]) -> None:
+    def _cut_off(self, host: HostKey) -> None:
+        """Memory was full. Without an archive that is how a lowered cap takes hold."""
+        if self._keep and host not in self._cut:
+            self._cut.add(host)
+            self._partial.add(host)
+            text = "memory-cap has no room for all of it: its files stay and it is not archived until a start under a larger cap"
+            self._tell([Finding(self._root / host.cluster / host.host, text)])
+
+    async def _breathing(self, steps: Iterator[int | None]) -> bool:
+        """False: memory had no room for some of it."""
+        room = True
         since = time.monotonic()
-        for _ in steps:
+        for step in steps:
+            room = room and step is not None
             if time.monotonic() - since > BREATH:
                 await asyncio.sleep(0)
                 since = time.monotonic()
+        return room
 
     def _tell(self, findings: list[Finding]) -> None:
         for finding in findings:

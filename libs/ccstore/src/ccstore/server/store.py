@@ -75,7 +75,7 @@ class Store:
                         max_size=config.checkpoints.max_wal_size)  # fmt: skip
         self._tables, self._default = tables, default
         self._loader = Loader(self.engine, self._root, self._files, readers=config.workers, memory_cap=cap,
-                              retention=config.retention_in_memory, frequency_of=self._frequency, log=log)  # fmt: skip
+                              retention=config.retention_in_memory, keep=config.cleanup.mode == "archive", frequency_of=self._frequency, log=log)  # fmt: skip
 
         self._checkpoints = Checkpointer(
             self.engine,
@@ -106,6 +106,10 @@ class Store:
             await self._loader.prepare()
         except OSError as e:
             raise OperatorError(f"metric-store.checkpoints.directory: {e}", "make the folder writable for this user") from e
+        try:
+            await self._tasks.prepare()
+        except OSError as e:
+            raise OperatorError(f"metric-store.cleanup.directory: {e}", "make the folder readable and writable for this user") from e
         parts = (self._tasks.run(), self._load(), self._load_kernel())
         self._running = [asyncio.create_task(part, name="store") for part in parts]
 
@@ -179,7 +183,7 @@ class Store:
             return WriteAnswer(503, answer.stored, answer.refused, ["the log has no room, or a start has not reached the hosts yet"])
         except WriteFailed as e:
             return WriteAnswer(503, answer.stored, answer.refused, [str(e)])
-        answer.status = _status(answer)
+        answer.status = _status(answer, all_or_again=self.config.cleanup.mode == "archive")
         return answer
 
     async def _take(self, body: bytes, cluster: str, line: int, answer: WriteAnswer, tickets: list[Ticket]) -> None:
@@ -351,14 +355,15 @@ def slices(body: bytes) -> Iterator[bytes]:
         at = end
 
 
-def _status(answer: WriteAnswer) -> int:
+def _status(answer: WriteAnswer, *, all_or_again: bool) -> int:
+    """all_or_again: a sample without room is never passed over (mode `archive`): the sender repeats the batch until there is some."""
+    if answer.refused[Reason.MEMORY] and (answer.stored == 0 or all_or_again):
+        answer.errors.append(f"memory-cap is reached and nothing may be freed: {answer.refused[Reason.MEMORY]} samples are not stored")
+        return 503
     malformed = sum(n for reason, n in answer.refused.items() if Reason(reason).malformed)
     if malformed:
         answer.errors.insert(0, f"{malformed} malformed lines, all others are stored; the first of them:")
         return 400
-    if answer.stored == 0 and answer.refused[Reason.MEMORY]:
-        answer.errors.append("memory-cap is reached and nothing may be freed")
-        return 503
     if answer.stored == 0 and answer.refused[Reason.SERIES]:
         answer.errors.append("max-series is reached: no new series")
         return 429

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,6 +24,8 @@ TURN = 1.0
 """Seconds between two looks at what is due."""
 RETENTION_AT_LEAST = 600.0
 CAP_CHECK = 30.0
+YOUNGEST = 3600
+"""Seconds: younger data is not archived for the cap."""
 
 
 class Tasks:
@@ -40,7 +42,9 @@ class Tasks:
         self._config = config
         self._log = log
         self._finish = asyncio.Event()
-        self._archiver = Archiver(engine, Path(config.cleanup.directory), pool, log=log) if config.cleanup.mode == "archive" else None
+        self._archiver: Archiver | None = None
+        if config.cleanup.mode == "archive":
+            self._archiver = Archiver(engine, Path(config.cleanup.directory), pool, whole=loader.whole, log=log)
 
     async def run(self) -> None:
         """Until `finish`. Nothing is freed or snapshotted before a start has read all files."""
@@ -76,19 +80,19 @@ class Tasks:
         if due:
             await self._checkpoints.take(due)
 
-    async def retention_once(self, now: int) -> None:
-        """Frees what has left the window; in mode `archive` only in the turn of a cleanup run, behind its files."""
-        if self._archiver is None or await self._archived(now):
-            await self._forget(self._engine.retain(now))
+    async def prepare(self) -> None:
+        """Before the store takes anything. OSError: the archive's folder cannot be read."""
+        if self._archiver is not None:
+            await self._archiver.prepare()
 
-    async def _archived(self, now: int) -> bool:
-        """Runs the archive when a retention's worth of data has left the window since the last run."""
-        assert self._archiver is not None
-        await self._archiver.prepare()
-        keep = int(self._config.retention_in_memory)
-        last = self._archiver.last()
-        since = last if last is not None else self._engine.usage().oldest
-        return since is not None and now - keep - since >= keep and await self._archiver.run(now - keep)
+    async def retention_once(self, now: int) -> None:
+        """Frees what has left the window; in mode `archive` what stands in its files of that, which one run in each retention writes."""
+        if self._archiver is not None:
+            keep = int(self._config.retention_in_memory)
+            since = self._archiver.since()
+            if since is not None and now - keep - since >= keep:
+                await self._archiver.run(now - keep)
+        await self._forget(self._engine.retain(now))
 
     async def cleanup_now(self, now: int) -> tuple[int, int]:
         """One cleanup run with cut-off now - retention, whatever is due: (hosts whose checkpoint shrank or went, rows archived).
@@ -111,17 +115,24 @@ class Tasks:
             return tuple(number for group in view.groups for number, _ in group.tiles[:1]) or None
 
     async def cap_once(self, now: int) -> None:
-        """Down to the cap. In mode `archive` younger data is archived and freed before the cap is reached."""
-        cap = max(0, self._config.memory_cap) * 10**9
-        if self._archiver is not None and self._engine.usage().bytes > cap * 8 // 10 > 0:
-            for part in (1.0, 0.75, 0.5, 0.25):
-                cutoff = now - int(self._config.retention_in_memory * part)
-                if self._engine.usage().bytes <= cap * 8 // 10 or not await self._archiver.run(cutoff):
+        """Down to the cap. In mode `archive` younger and younger data is archived before the cap is reached, until some may go; a tile that
+        finds no room takes it then."""
+        cap = self._engine.cap
+        if self._archiver is not None and self._engine.bytes > cap * 8 // 10 > 0:
+            for age in self._ages(now):
+                if now - age - (self._archiver.marks.last() or 0) < age // 8:
+                    continue  # not a file every half minute
+                if self._engine.spare() >= cap // 10 or not await self._archiver.run(now - age):
                     break
-                before = set(self._engine.hosts())
-                self._engine.free([()], cutoff)
-                await self._forget(before - set(self._engine.hosts()))
         await self._forget(self._engine.fit(now))
+
+    def _ages(self, now: int) -> Iterator[int]:
+        """Of the data to be archived for the cap: the retention (without one, all that there is), its half, … down to an hour."""
+        oldest = self._engine.usage().oldest
+        age = int(self._config.retention_in_memory) if self._config.retention_in_memory > 0 else now - (oldest or now)
+        while age >= YOUNGEST:
+            yield age
+            age //= 2
 
     async def _forget(self, gone: Iterable[HostKey]) -> None:
         """All are queued in the turn in which the engine let them go, so no sample of a reborn host can come between."""
