@@ -263,6 +263,22 @@ def test_plain_kernel_agrees_in_bulk(seed: int) -> None:
     bulk(kernels.scatter, seed)
 
 
+def test_equal_bodies_under_two_default_clusters_agree(compiled: kernels.Kernel) -> None:
+    """Equal texts in equal order, so that each key has a follower, in turns: no sample goes to the other cluster."""
+    body = "\n".join(f"{k} value={i} {NOW}" for i, k in enumerate(KNOWN)).encode()
+    for kernel in (kernels.scatter, compiled):
+        for clusters in ("cd", "ccdd", "cdd"):
+            compare(kernel, [body] * 12, clusters=clusters)
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\r", "\r\n", "\n\r", "\r\n\r", "\r\r\n", " \r", "\rx"])
+@pytest.mark.parametrize("time", [f" {NOW}", ""])
+@pytest.mark.parametrize("before", ["", f"{KNOWN[1]} value=2 {NOW}\n"])
+def test_carriage_returns_at_the_end_of_a_body_agree(compiled: kernels.Kernel, before: str, time: str, end: str) -> None:
+    for kernel in (kernels.scatter, compiled):
+        compare(kernel, [PRELUDE, PRELUDE, f"{before}{KNOWN[0]} value=1{time}{end}".encode(), PRELUDE])
+
+
 @pytest.mark.parametrize("aside", [3, -3, 2])
 @pytest.mark.parametrize("run", [7, 8, 300])
 @pytest.mark.parametrize("lead", range(0, 64, 9))

@@ -357,3 +357,35 @@ def test_every_single_byte_of_damage_is_survived(life, tmp_path: Path) -> None:
                 again = Life.__new__(Life)
                 again.engine = engine
                 assert set(again.values().items()) <= truth
+
+
+@pytest.mark.parametrize("survivors", range(4))
+def test_a_crash_while_a_host_is_erased_brings_nothing_back_that_was_freed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, survivors: int
+) -> None:
+    """Durability 8: a snapshot that outlives the part in which its data was freed would bring that data back."""
+    life = Life(tmp_path)
+    life.write(*(f"clock,hostname=f0101 value={n} {NOW + 60 * n}" for n in range(200)))
+    life.checkpoint()
+    life.write(*(f"clock,hostname=f0101 value={n} {NOW + 60 * n}" for n in range(200, 210)))
+    life.wal.cut(HOST).result(10)
+    assert life.free((), NOW + 100_000) > 0
+    folder = tmp_path / HOST.cluster / HOST.host
+    left = len(list(folder.iterdir()))
+    assert left == 3 and sorted(p.suffix for p in folder.iterdir()) == [".bin", ".wal", ".wal"]
+    unlink = Path.unlink
+
+    def until_the_crash(self: Path, missing_ok: bool = False) -> None:
+        if len(list(folder.iterdir())) <= survivors:
+            raise OSError(5, "crash")
+        unlink(self, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", until_the_crash)
+    life.wal.forget(HOST).exception(10)
+    monkeypatch.undo()
+    life.wal.close(5)
+    if folder.exists():
+        assert len(list(folder.iterdir())) == min(survivors, left)
+    again = Life(tmp_path).load_rest()
+    assert again.engine.usage().bytes == 0
+    again.wal.close(5)

@@ -66,8 +66,8 @@ def scatter(body, state, keys, text, table, slots, groups, values, out_slots, ou
         key = -1
         end = pos
         if previous >= 0:
-            guess = keys[previous]["next"]
-            if guess >= 0 and keys[guess]["slot"] >= 0 and keys[guess]["default"] == default:
+            guess = keys[previous]["next"]  # of the same default cluster: both stood in one body
+            if guess >= 0 and keys[guess]["slot"] >= 0:
                 length = keys[guess]["length"]
                 offset = keys[guess]["offset"]
                 if pos + length < size and body[pos + length] == 32 and offset + length <= text.size:
@@ -224,9 +224,6 @@ def scatter(body, state, keys, text, table, slots, groups, values, out_slots, ou
                     time = time // 1000000000
         if p < size and body[p] == 13:
             p += 1
-            if p >= size:
-                reason = SLOW
-                break
         if p < size and body[p] != 10:
             reason = SLOW
             break
