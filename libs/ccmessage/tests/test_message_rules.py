@@ -10,6 +10,7 @@ from ccmessage.processor.options import STAGES, DeleteRule, SetRule, with_router
 from ccmessage.processor.work import ENV_TYPES, work_on
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 MESSAGE = Message(head("m", {"type": "core", "type-id": "3"}, {"unit": "MB"}), {"value": 12.5}, 1_700_000_000 * 10**9)
 
@@ -273,8 +274,8 @@ def test_dropping(options, rule):
 def test_dropping_sees_the_name_before_renaming():
     """The idiom of production: drop `net_bytes_in`, rename `net_bytes_in_bw` to it."""
     p = processor(drop_messages=["net_bytes_in"], rename_messages={"net_bytes_in_bw": "net_bytes_in"})
-    assert isinstance(p.apply(MESSAGE._replace(head=head("net_bytes_in", {}))), Dropped)
-    got = result(p, MESSAGE._replace(head=head("net_bytes_in_bw", {})))
+    assert isinstance(p.apply(replace(MESSAGE, head=head("net_bytes_in", {}))), Dropped)
+    got = result(p, replace(MESSAGE, head=head("net_bytes_in_bw", {})))
     assert got.head.name == "net_bytes_in" and got.head.meta == {"oldname": "net_bytes_in_bw"}
 
 
@@ -399,7 +400,7 @@ def test_the_host_name_is_added_where_it_is_missing():
         delete_tags_if=[DeleteRule(key="type", condition="tags.hostname == 'h'")],
     )
     assert result(p).head.tags == {"hostname": "h", "type-id": "3"}
-    assert result(p, MESSAGE._replace(head=head("x", {}))).head.tags["hostname"] == "own"
+    assert result(p, replace(MESSAGE, head=head("x", {}))).head.tags["hostname"] == "own"
 
 
 def test_every_bad_rule_is_reported_with_its_place():
@@ -474,7 +475,7 @@ _SETS = st.lists(
     st.sampled_from([{"value": 12.5}, {"value": 7}, {"event": "x"}, {"value": 0.5, "extra": "y"}]),
 )  # fmt: skip
 def test_a_plan_does_what_the_rules_do_one_by_one(options, fields):
-    m = MESSAGE._replace(fields=fields)
+    m = replace(MESSAGE, fields=fields)
     planned, step_by_step = (
         processor(**options),
         processor(drop_messages_if=["msg.Time() < 0", *options.pop("drop_messages_if", [])], **options),

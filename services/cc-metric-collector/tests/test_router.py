@@ -11,6 +11,7 @@ from ccdaemon.config.jsonc import parse
 from ccdaemon.config.walk import convert
 from ccdaemon.ledger import Ledger
 from ccmessage.message import head
+from msgspec.structs import replace
 
 TICK = 1_700_000_010 * 10**9
 NOW = TICK + 123
@@ -80,7 +81,7 @@ def test_pitfall_received_messages_keep_their_time_unless_asked(make):
     for text, time_ns in (("{}", 5), ('{"interval_timestamp": true}', TICK)):
         router, (sink,) = make(text)
         router.tick(TICK)
-        router.received([m()._replace(time_ns=5)])
+        router.received([replace(m(), time_ns=5)])
         assert sink.got[0].time_ns == time_ns
 
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 import msgspec
 
 from .encode import Precision
-from .message import I64_MAX, I64_MIN, U64, U64_MAX, FieldValue, Message, MessageError, head
+from .message import I64_MAX, I64_MIN, U64, U64_MAX, FieldValue, Head, Message, MessageError, head
 
 __all__ = ["LineError", "Precision", "decode"]
 
@@ -36,11 +37,10 @@ class _Bad(Exception):
 _MEASUREMENT = re.compile(rb"(?:\\[, ]|[^, \x00-\x1f\x7f])++")
 _KEY = re.compile(rb"(?:\\[,= ]|[^,= \x00-\x1f\x7f])++")
 _STRING = re.compile(rb'"((?:\\.|[^"\\])*+)"', re.DOTALL)
-# The usual line, told by one match: plain ASCII without escapes, one float `value`, a timestamp. All others go through `_message`.
-_USUAL = re.compile(
-    rb"(?!#)([^\x00-\x20,\\\x7f-\xff]++(?:,[^\x00-\x20,=\\\x7f-\xff]++=[^\x00-\x20,=\\\x7f-\xff]++)*+)"
-    rb" value=(-?[0-9]{1,30}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,2})?) ([0-9]{1,18})\n"
-)
+# The usual line: name and tags in plain ASCII without escapes, then this. All others go through `_message`.
+_USUAL_HEAD = re.compile(rb"(?!#)[^\x00-\x20,\\\x7f-\xff]++(?:,[^\x00-\x20,=\\\x7f-\xff]++=[^\x00-\x20,=\\\x7f-\xff]++)*+")
+_USUAL_REST = re.compile(rb" value=(-?[0-9]{1,30}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,2})?) ([0-9]{1,18})\n")
+_USUAL_LENGTH, _USUAL_HEADS = 400, 4096  # bytes, and how many are remembered: at most some 8 MB
 _TOKEN = re.compile(rb"[^, \r\n]*+")
 _TIME = re.compile(rb"(-?[0-9]+) *+(?=\r\n|\n|\r\Z|\Z)")
 _LINE_END = re.compile(rb"\r\n|\n|\r\Z|\Z")
@@ -65,6 +65,15 @@ def decode(body: bytes, *, precision: Precision | str, default_ns: int | None) -
     return _Decoder(body, Precision(precision), default_ns).lines()
 
 
+@lru_cache(maxsize=_USUAL_HEADS)
+def _usual_head(text: bytes) -> Head | None:
+    """The head that a usual line begins with, None for any other text. Senders repeat their heads in every batch."""
+    if _USUAL_HEAD.fullmatch(text) is None:
+        return None
+    name, *pairs = text.decode().split(",")
+    return head(name, dict(pair.split("=") for pair in pairs))
+
+
 class _Decoder:
     def __init__(self, body: bytes, precision: Precision, default_ns: int | None) -> None:
         self.body = body
@@ -74,18 +83,23 @@ class _Decoder:
 
     def lines(self) -> Iterator[Message | LineError]:
         body, at, size = self.body, 0, len(self.body)
+        last_time, time_ns = b"", None
         while at < size:
             byte = body[at]
             if byte == 32 or byte == 10 or (byte == 13 and (at + 1 == size or body[at + 1] == 10)):
                 at += 1
                 continue
             start = at
-            usual = _USUAL.match(body, at)
-            if usual is not None and (time_ns := self._scaled(int(usual[3]))) is not None:
-                name, *pairs = usual[1].decode().split(",")
-                yield Message(head(name, dict(pair.split("=") for pair in pairs)), {"value": float(usual[2])}, time_ns)
-                at = usual.end()
-                continue
+            blank = body.find(b" ", at, at + _USUAL_LENGTH)
+            rest = _USUAL_REST.match(body, blank) if blank > 0 else None
+            if rest is not None and (usual := _usual_head(body[at:blank])) is not None:
+                number, time = rest.groups()
+                if time != last_time:
+                    last_time, time_ns = time, self._scaled(int(time))
+                if time_ns is not None:
+                    yield Message(usual, {"value": float(number)}, time_ns)
+                    at = rest.end()
+                    continue
             try:
                 if byte == 35:
                     at = self._comment(at)

@@ -11,9 +11,11 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from .message import FieldValue, Head, Message, Reason, refusal
+import msgspec
+
+from .message import U64, FieldValue, Head, Message, Reason, refusal
 
 
 class Precision(StrEnum):
@@ -55,6 +57,9 @@ class Batch(NamedTuple):
             start = end
 
 
+_START = object()  # the line up to the number of a field `value`, noted at heads
+# Shortest decimals that round-trip, eight times as fast as `repr`. Every decoder of the suite takes its `1e16`.
+_number = msgspec.json.Encoder().encode
 # No text that the encoder writes holds a raw LF inside a line: in strings it is written as \n, elsewhere it becomes a blank.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _IN_NAME = re.compile(r"([, ])")
@@ -75,11 +80,13 @@ class Encoder:
         self.size = 0
         self._divisor = self.precision.ns
         self._keys = keys
-        # All encoders with plain keys share a head's prefix.
+        # Keys of what encoders note at a head; those with plain keys share it.
         self._form: object = Encoder if keys is None else keys
-        self._parts: list[str] = []
+        self._start = _START if keys is None else None
+        self._parts: list[bytes] = []
         self._first_ns = 0
-        self._last_ns, self._last_text = 0, " 0\n"
+        self._last_ns: int | None = None
+        self._last_text = b""
 
     @property
     def lines(self) -> int:
@@ -87,35 +94,46 @@ class Encoder:
 
     def add(self, m: Message) -> None:
         """Append a line, or count the reason why there is none in `refused`."""
-        head, fields, time_ns = m
-        prefix = head.notes.get(self._form)
-        if prefix is None:
-            prefix = head.notes[self._form] = self._prefix(head)
-        value = fields.get("value")
-        if value.__class__ is float and len(fields) == 1 and value - value == 0.0 and self._keys is None:
-            text = f"value={value!r}"
-        else:
-            reason = refusal(m)
-            text = self._fields(fields) if reason is None else ""
-            if not text:
-                self.refused[reason or Reason.EMPTY_KEY] += 1
-                return
-        if not prefix:
-            self.refused[Reason.EMPTY_KEY] += 1
+        # The usual message, one number `value`, is the head's start of the line, the number, the time.
+        fields = m.fields
+        value: Any = fields.get("value")
+        start = m.head.notes.get(self._start)
+        if start is not None and value.__class__ is float and value - value == 0.0 and len(fields) == 1:
+            text = start + _number(value)
+        elif not (text := self._text(m)):
             return
+        time_ns = m.time_ns
         if time_ns != self._last_ns:
-            self._last_ns, self._last_text = time_ns, f" {time_ns // self._divisor}\n"
-        line = f"{prefix}{text}{self._last_text}"
-        if not self._parts:
-            self._first_ns = time_ns
+            self._stamp(time_ns)
+        line = text + self._last_text
         self._parts.append(line)
-        self.size += len(line) if line.isascii() else len(line.encode())
+        self.size += len(line)
 
     def take(self) -> Batch:
         """All lines since the last take."""
-        batch = Batch("".join(self._parts).encode(), self.lines, self._first_ns, self.precision)
-        self._parts, self.size, self._first_ns = [], 0, 0
+        batch = Batch(b"".join(self._parts), self.lines, self._first_ns, self.precision)
+        self._parts, self.size, self._first_ns, self._last_ns = [], 0, 0, None
         return batch
+
+    def _stamp(self, time_ns: int) -> None:
+        if not self._parts:
+            self._first_ns = time_ns
+        self._last_ns, self._last_text = time_ns, b" %d\n" % (time_ns // self._divisor)
+
+    def _text(self, m: Message) -> bytes:
+        """The line up to the time; empty, and counted, when there is none."""
+        notes = m.head.notes
+        prefix = notes.get(self._form)
+        if prefix is None:
+            prefix = notes[self._form] = self._prefix(m.head).encode()
+            if prefix and self._start is not None:
+                notes[self._start] = prefix + b"value="
+        reason = refusal(m)
+        fields = self._fields(m.fields) if reason is None and prefix else ""
+        if not fields:
+            self.refused[reason or Reason.EMPTY_KEY] += 1
+            return b""
+        return bytes(prefix + fields.encode())
 
     def _prefix(self, head: Head) -> str:
         """Measurement and tags with the blank behind them; "" when the name cannot be written."""
@@ -155,8 +173,8 @@ def _value(value: FieldValue) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        return float.__repr__(value)
-    return f"{int(value)}{'u' if value.__class__.__name__ == 'U64' else 'i'}"
+        return _number(float(value)).decode()
+    return f"{int(value)}{'u' if isinstance(value, U64) else 'i'}"
 
 
 def encode(m: Message, precision: str = "ns") -> bytes:

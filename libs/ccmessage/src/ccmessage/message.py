@@ -11,6 +11,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
+import msgspec
+
 I64_MIN, I64_MAX, U64_MAX = -(2**63), 2**63 - 1, 2**64 - 1
 HEADS_INTERNED_AT_MOST = 200_000
 
@@ -60,8 +62,11 @@ class Head:
         return head, (self.name, dict(self.tags), dict(self.meta))
 
 
-class Message(NamedTuple):
-    """time_ns: nanoseconds since the epoch, UTC. The fields are never changed after the message was made."""
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """time_ns: nanoseconds since the epoch, UTC. The fields are never changed after the message was made.
+
+    gc=False: nothing that a message holds leads back to messages, so counting references is enough.
+    """
 
     head: Head
     fields: Mapping[str, FieldValue]
@@ -138,28 +143,28 @@ _TEXTS = {
 
 def refusal(m: Message) -> Reason | None:
     """Why this message may not go on; None: it is fine. Asked once where a message enters."""
-    if not m.fields:
-        return Reason.NO_FIELD
-    for key, value in m.fields.items():
-        kind = value.__class__
-        if kind is float:
-            if value - value != 0.0:  # type: ignore[operator]  # NaN and ±Inf give NaN, which is unequal to everything
-                return Reason.NOT_FINITE
-        elif (reason := _unusual(value)) is not None:
-            return reason
-        if not key or key.isspace():
-            return Reason.EMPTY_KEY
+    # NaN and ±Inf less themselves are NaN, which is unequal to everything. Nearly all messages have one field, a float `value`.
+    fields = m.fields
+    value: Any = fields.get("value")
+    if value.__class__ is not float or len(fields) != 1 or value - value != 0.0:
+        if not fields:
+            return Reason.NO_FIELD
+        for key, entry in fields.items():
+            if (reason := _refused_value(entry)) is not None:
+                return reason
+            if not key or key.isspace():
+                return Reason.EMPTY_KEY
     return Reason.OUT_OF_RANGE if not I64_MIN <= m.time_ns <= I64_MAX else None
 
 
-def _unusual(value: object) -> Reason | None:
+def _refused_value(value: object) -> Reason | None:
     if isinstance(value, bool | str):
         return None
     if isinstance(value, U64):
         return None if 0 <= value <= U64_MAX else Reason.OUT_OF_RANGE
     if isinstance(value, int):
         return None if I64_MIN <= value <= I64_MAX else Reason.OUT_OF_RANGE
-    if isinstance(value, float):  # a subclass, as numpy's
+    if isinstance(value, float):
         return None if value - value == 0.0 else Reason.NOT_FINITE
     return Reason.BAD_TYPE
 

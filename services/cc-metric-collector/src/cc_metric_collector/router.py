@@ -83,7 +83,7 @@ class Router:
     def collected(self, ms: Sequence[Message], tick_ns: int) -> None:
         """Messages of a collector, of the round that began at `tick_ns`."""
         if self._stamp:
-            ms = [m._replace(time_ns=tick_ns) for m in ms]
+            ms = [Message(m.head, m.fields, tick_ns) for m in ms]
         out = self._process(ms, self._cache)
         if self._parts is not None:
             self._watch_parts(out, self._parts)
@@ -95,7 +95,7 @@ class Router:
             return False
         if self._stamp_received:
             tick = self._last_tick if self._last_tick is not None else self._wall_ns()
-            ms = [m._replace(time_ns=tick) for m in ms]
+            ms = [Message(m.head, m.fields, tick) for m in ms]
         self._give(self._process(ms))
         return True
 

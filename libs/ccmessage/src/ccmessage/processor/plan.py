@@ -102,10 +102,10 @@ class Processor:
     def apply(self, m: Message) -> Message | Dropped:
         """What the rules make of a message; the message itself where nothing changes. A failing rule is passed over and counted."""
         # The usual case, a float metric whose head is all that changes, is decided by one look at the head's notes.
-        head, fields, time_ns = m
-        outcome = head.notes.get(self)
+        fields = m.fields
+        outcome = m.head.notes.get(self)
         if outcome is not None and fields.get("value").__class__ is float:
-            return m if outcome is True else tuple.__new__(Message, (outcome, fields, time_ns))
+            return m if outcome is True else Message(outcome, fields, m.time_ns)
         return self._apply(m)
 
     def _apply(self, m: Message) -> Message | Dropped:

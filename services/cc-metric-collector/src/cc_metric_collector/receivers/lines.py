@@ -63,7 +63,7 @@ class Lines:
                 if len(errors) < ERRORS:
                     errors.append(str(found) if isinstance(found, LineError) else f"{found.head.name}: {why}")
                 continue
-            message = found._replace(head=self._sourced(found.head))
+            message = Message(self._sourced(found.head), found.fields, found.time_ns)
             processed = self._processor.apply(message) if self._processor is not None else message
             if isinstance(processed, Dropped):
                 dropped += 1
