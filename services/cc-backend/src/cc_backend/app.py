@@ -55,6 +55,7 @@ from .metrics.internal import InternalSource
 from .pages import routes as pages
 from .pages.assets import load_assets
 from .pages.shell import Shell
+from .pages.texts import load_texts
 from .workers.archiver import Archiver
 from .workers.durations import Durations
 from .workers.footprints import Footprints
@@ -66,6 +67,10 @@ from .workers.walltime import Walltime
 
 OWN_IMAGES: Final = Path("var/img")
 """A site's own logo and pictures, beside the database."""
+
+
+OWN_TEXTS: Final = Path("var")
+"""Where `imprint.md` and the like are looked for."""
 
 
 class Core(msgspec.Struct):
@@ -171,7 +176,8 @@ def add_parts(app: Application, config: Config, core: Core, sock: socket.socket,
     site.router.add_routes(store_api.routes(store, gate))
     site.router.add_routes(transport.routes(transport.make_rooms(database, catalogue, dispatcher, time.time), log))
     site.router.add_get("/metrics", metrics_route(app.registry, gate))
-    rooms_of_pages = pages.Rooms(database, catalogue, dispatcher, config, shell, log, config.main.disable_authentication)
+    texts = load_texts(OWN_TEXTS, log.warning)
+    rooms_of_pages = pages.Rooms(database, catalogue, dispatcher, config, shell, log, texts, config.main.disable_authentication)
     site.router.add_routes(pages.routes(rooms_of_pages, assets))
     if not config.main.disable_authentication:
         methods = [LocalLogin(password_pool)]

@@ -17,8 +17,10 @@ from cc_backend.pages.assets import load_assets
 from cc_backend.pages.routes import PAGES, Rooms, error_pages, routes, show_login
 from cc_backend.pages.settings import accelerated, merged, site_settings
 from cc_backend.pages.shell import Message, Shell, script_json
+from cc_backend.pages.texts import load_texts
 from ccdaemon.errors import OperatorError
 
+NOW = 1_760_000_600
 MANIFEST = {
     "src/main.ts": {
         "file": "assets/main-1.js",
@@ -49,12 +51,14 @@ def built(tmp_path):
 
 
 @pytest.fixture
-async def site(built, database, catalogue, dispatcher, log, as_user):
+async def site(tmp_path, built, database, catalogue, dispatcher, log, as_user):
     assets = load_assets(built)
     shell = Shell(assets, "0.1.0")
     app = web.Application(middlewares=[error_pages(shell, log, ("/query",)), as_user])
     config = Config(main=Main(emission_constant=300))
-    app.router.add_routes(routes(Rooms(database, catalogue, dispatcher, config, shell, log, clock=lambda: 1_760_000_600), assets))
+    app.router.add_routes(
+        routes(Rooms(database, catalogue, dispatcher, config, shell, log, load_texts(tmp_path / "texts", print), clock=lambda: NOW), assets)
+    )
 
     async def login(request):
         return await show_login(shell)(request, 401, "warning", "Authentication failed")
@@ -296,3 +300,25 @@ def test_what_the_user_stored_wins_but_for_the_short_job_limit(catalogue):
     assert got["metricConfig_jobListMetrics"] == ["mine"] and "metricConfig_jobListMetrics:alpha:gpu" not in got
     assert (got["jobList_hideShortRunningJobs"], got["other"]) == (300, 2)
     assert merged(site, {"metricConfig_jobListMetrics:alpha:gpu": []})["metricConfig_jobListMetrics:alpha:gpu"] == []
+
+
+async def test_search_and_the_pages_of_the_site(site):
+    for path in ("/imprint", "/privacy"):
+        answer, text = await get(site, path)
+        assert (answer.status, answer.content_type) == (200, "text/html") and "script-src 'self'" in answer.headers[
+            "Content-Security-Policy"
+        ]
+        assert "has not written" in text
+    assert (await get(site, "/search?searchId=1"))[0].status == 401
+    assert (await get(site, "/search?searchId=1", "bot"))[0].status == 403
+    assert (await get(site, "/search?searchId=", "anna"))[0].status == 200
+    for who, text, location in (
+        ("anna", "4711", "/monitoring/jobs/?jobId=4711"),
+        ("anna", "ben", f"/monitoring/jobs/?startTime={NOW - 30 * 86400}-{NOW}&jobName=ben"),
+        ("mona", "ben", "/monitoring/user/ben"),  # of project p1
+        ("sue", "name:BEN", "/monitoring/user/ben"),
+        ("mona", "p2", f"/monitoring/jobs/?startTime={NOW - 30 * 86400}-{NOW}&jobName=p2"),  # none of hers
+        ("sue", "p2", "/monitoring/jobs/?projectMatch=eq&project=p2"),
+    ):
+        answer, _ = await get(site, f"/search?searchId={text}", who)
+        assert (answer.status, answer.headers["Location"]) == (302, location)

@@ -15,14 +15,17 @@ from cc_backend.auth.middleware import WHO
 from cc_backend.clusters import Catalogue
 from cc_backend.config import Config
 from cc_backend.db import jobs as job_rows
+from cc_backend.db import search as search_rows
 from cc_backend.db.database import Database
 from cc_backend.db.settings import settings_of
 from cc_backend.metrics.dispatch import Dispatcher
 
 from . import data
+from . import search as searching
 from .assets import CHECKED, IMMUTABLE, Assets, answer
 from .settings import merged, site_settings
 from .shell import Message, Shell
+from .texts import SiteText
 
 NOT_FOUND: Final = Message("info", "Page Not Found", "There is no such page, or you may not see it.", 404)
 NOT_ALLOWED: Final = Message("warning", "Not Allowed", "Your account does not have the role that this page needs.", 403)
@@ -51,7 +54,7 @@ PAGES: Final = (
 
 
 class Rooms(NamedTuple):
-    """What pages need of the rooms below. anonymous: authentication is disabled."""
+    """What pages need of the rooms below. texts: imprint and privacy. anonymous: authentication is disabled."""
 
     database: Database
     catalogue: Catalogue
@@ -59,13 +62,15 @@ class Rooms(NamedTuple):
     config: Config
     shell: Shell
     log: Log
+    texts: Mapping[str, SiteText]
     anonymous: bool = False
     clock: Callable[[], float] = time.time
 
 
 def routes(rooms: Rooms, assets: Assets) -> list[web.RouteDef]:
     """Pages, login form and static files. POST /login and /logout are `api.login`, which draws with `show_login`."""
-    found = [web.get("/login", _login_form(rooms)), *_files(assets)]
+    found = [web.get("/login", _login_form(rooms)), web.get("/search", _search(rooms)), *_files(assets)]
+    found += [web.get(f"/{name}", _text(rooms.shell, text)) for name, text in rooms.texts.items()]
     for spec in PAGES:
         found.append(web.get(spec.path, _handler(rooms, spec)))
         if spec.path != "/":
@@ -212,6 +217,43 @@ def _login_form(rooms: Rooms) -> Callable[[web.Request], Awaitable[web.StreamRes
         if request.get(WHO) is not None:
             return web.Response(status=302, headers={"Location": target})
         return rooms.shell.login(200, "Login", None, target)
+
+    return handle
+
+
+def _search(rooms: Rooms) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        who = request.get(WHO)
+        if who is None:
+            return rooms.shell.login(401, "Authentication failed - ClusterCockpit", LOGIN_FIRST, data.safe_redirect(request.path_qs))
+        if data.level(who) < USER:
+            return rooms.shell.message(NOT_ALLOWED)
+        now = int(rooms.clock())
+        found = searching.search(request.query.get("searchId", ""), data.level(who), now)
+        if isinstance(found, searching.LookUp):
+            found = searching.looked_up(found, await _known(rooms, who, found), now)
+        if isinstance(found, searching.Wrong):
+            return rooms.shell.message(Message("info", found.title, found.text, 200))
+        return web.Response(status=302, headers={"Location": found.address})
+
+    return handle
+
+
+async def _known(rooms: Rooms, who: Identity, asked: searching.LookUp) -> searching.Known:
+    see, text = visibility(who), asked.text
+    return await rooms.database.read(
+        lambda conn: searching.Known(
+            is_user=search_rows.is_user(conn, see, text),
+            persons=search_rows.persons(conn, see, text, searching.MAX_PERSONS),
+            is_project=search_rows.is_project(conn, see, text),
+        )
+    )
+
+
+def _text(shell: Shell, text: SiteText) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def handle(_request: web.Request) -> web.StreamResponse:
+        """For everybody, logged in or not."""
+        return shell.text(text.title, text.body)
 
     return handle
 

@@ -58,6 +58,10 @@ class Shell:
     def login(self, status: int, title: str, message: Message | None, redirect: str) -> web.Response:
         return self._html("login.html", status, title=title, message=message, redirect=redirect)
 
+    def text(self, title: str, body: Markup) -> web.Response:
+        """A page that the site wrote; body is HTML."""
+        return self._html("text.html", 200, title=f"{title} - ClusterCockpit", heading=title, text=body)
+
     def message(self, message: Message) -> web.Response:
         return self._html("error.html", message.status, title=f"{message.title} - ClusterCockpit", message=message)
 
