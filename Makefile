@@ -79,7 +79,7 @@ test-compose: install .build/tools ## the tests against servers from docker-comp
 lint: .build/tools ## style, types, import directions
 	@$(VENV)/bin/ruff check libs services tests deploy
 	@$(VENV)/bin/ruff format --check libs services tests deploy
-	@$(VENV)/bin/mypy $(addsuffix /src,$(LIBS))
+	@for p in $(LIBS) $(SERVICES); do $(VENV)/bin/mypy --no-error-summary $$p/src || exit 1; done
 	@$(VENV)/bin/lint-imports
 	@$(MAKE) --no-print-directory lint-frontend
 

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from cctest.processes import Process, free_port, running, wait_until
+from cctest.processes import Process, free_port, http, running, wait_until
 from cctest.slurm_double import install
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -126,6 +126,26 @@ def test_start_then_stop_once_each(backend: Backend, tmp_path: Path) -> None:
     assert not site.socket.exists()
     assert "Traceback" not in site.daemon.said()
     assert "token" not in site.daemon.said().replace("X-Auth-Token", "")
+
+
+def test_metrics_show_sums_that_close(backend: Backend, tmp_path: Path) -> None:
+    port = free_port()
+    site = Site(tmp_path, backend.port, metricsAddress=f"127.0.0.1:{port}")
+    with running(site.daemon):
+        site.start()
+        job = site.submit("sleep 1")
+        wait_until(lambda: backend.of(job) == ["start", "stop"], "start and stop", 15)
+        wait_until(lambda: 'given_total{stage="deliveries"} 2' in http(f"http://127.0.0.1:{port}/metrics")[1].decode(), "both counted", 5)
+        said = http(f"http://127.0.0.1:{port}/metrics")[1].decode()
+        assert 'taken_total{stage="deliveries"} 2' in said
+        assert 'held{stage="deliveries"} 0' in said
+
+
+def test_metrics_on_an_open_address_are_refused(tmp_path: Path) -> None:
+    site = Site(tmp_path, 1, metricsAddress="0.0.0.0:9999")
+    done = subprocess.run(site.command, capture_output=True, text=True, env={**os.environ, **site.env}, timeout=30)
+    assert done.returncode == 1
+    assert "metricsAddress" in done.stderr
 
 
 def test_backend_away_at_start_loses_nothing(tmp_path: Path) -> None:

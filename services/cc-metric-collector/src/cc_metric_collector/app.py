@@ -296,9 +296,9 @@ def serve(settings: Settings, log: Log, *, root: Path, once: bool) -> int:
     app = Application("cc-metric-collector", log=log, registry=registry)
     parts = assemble(settings, log, registry, root=root)
     if settings.main.metrics_address:
-        from .selfmetrics import metrics_part  # aiohttp: only where it is asked for
+        from ccdaemon.net.selfmetrics import metrics_part  # aiohttp: only where it is asked for
 
-        app.add(metrics_part(app, settings.main.metrics_address, registry, log), Phase.INTAKE)
+        app.add(metrics_part(app, settings.main.metrics_address, "main.metrics_address", registry, log), Phase.INTAKE)
     app.add(parts.sinks, Phase.LINK)
     app.add(Rounds(parts.manager, parts.router, settings.main, log, app.stop if once else None), Phase.WORK)
     app.add(parts.receivers, Phase.INTAKE)

@@ -22,6 +22,7 @@ from ccdaemon.flags import parse_flags
 from ccdaemon.ledger import Registry
 from ccdaemon.log import Log, make_log
 from ccdaemon.net.nats import Nats, NatsConfig
+from ccdaemon.net.selfmetrics import metrics_part
 from msgspec import Meta
 
 from . import config as configuration
@@ -94,7 +95,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(config: Config, rules: configuration.Rules, log: Log) -> int:
-    registry = Registry()
+    registry = Registry("cc-slurm-adapter")
     try:
         with pid_file(Path(config.pid_file_path)):
             lastrun = LastRun(Path(config.last_run_path))
@@ -103,6 +104,8 @@ def _run(config: Config, rules: configuration.Rules, log: Log) -> int:
             adapter = Adapter(config, rules, outbox, lastrun, registry, log)
             for part, phase in adapter.parts():
                 application.add(part, phase)
+            if config.metrics_address:
+                application.add(metrics_part(application, config.metrics_address, "metricsAddress", registry, log), Phase.INTAKE)
             code = application.run()
             outbox.close()
             return code
