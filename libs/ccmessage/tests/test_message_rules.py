@@ -1,6 +1,7 @@
 """Expressions in their dialects, and the message processor."""
 
 import math
+import time
 
 import pytest
 from ccmessage.expr import AGGREGATE, CONDITION, FORMULA, EvalError, Expression, compile_expression
@@ -71,6 +72,16 @@ fromJSON('{"a":[1]}').a[0] == 1 and fromBase64(toBase64('x')) == 'x'
 uniq([1, 1, 2]) == [1, 2] and flatten([[1], [2, [3]]]) == [1, 2, 3] and concat([1], [2]) == [1, 2] and reverse([1, 2]) == [2, 1]
 1 < 2 /* comment */ and true // comment
 len($env) > 5
+msg.Time() == date('2023-11-14T22:13:20Z') and msg.Time().Unix() == timestamp and msg.Time().UnixNano() == timestamp * 1000000000
+date('2023-11-14 23:13:20.5') - date('2023-11-14T23:13:20+00:00') == duration('500ms') and date('2025-01-02').Day() == 2
+date('2025-01-02T03:04:05.25+01:00').Hour() == 2 and date('2025-01-05').Weekday() == 0 and date('2025-02-01').YearDay() == 32
+now() - msg.Time() > duration('24h') and now().After(msg.Time()) and date('2025-01-02') < date('2025-01-03') and now() < now() + duration('1h')
+duration('1.5h').Minutes() == 90 and duration('-.5s').Milliseconds() == -500 and duration('0') + duration('1us') == duration('1000ns')
+duration('1h') * 2 == duration('2h') and 0.5 * duration('1h') == duration('30m') and duration('1s').Nanoseconds() == 1000000000
+string(duration('1h30m')) == '1h30m0s' and string(duration('1500ms')) == '1.5s' and string(duration('250ms')) == '250ms' and string(duration('0')) == '0s'
+type(now()) == 'time' and type(duration('1s')) == 'duration' and string(msg.Time()) == '2023-11-14T22:13:20Z'
+msg.Time().Add(duration('1s')).Sub(msg.Time()).Seconds() == 1 and date('2025-01-02') + duration('24h') == date('2025-01-03')
+'\\U0001f600' == '😀' and '\\101' == 'A' and '\\a\\b\\f\\v' != ''
 9223372036854775807 + 1 < 0
 """.strip().splitlines()
 TRUE.append(" || ".join(f"name == 'x{i}'" for i in range(900)) + " || name == 'm'")
@@ -103,6 +114,17 @@ fromJSON('{') == 1
 split(tags.x, ',') == []
 sum(['a']) == 1
 mean([]) > 0
+date('yesterday') < now()
+date('2025-13-01') < now()
+duration('1d') > duration('1s')
+duration('10') > duration('1s')
+duration('') > duration('1s')
+duration('1 h') > duration('1s')
+duration('9999999h') > duration('1s')
+date('9999-01-01') > now()
+tags.type < now()
+tags.type + duration('1s') > now()
+duration('1h') * 1e300 > duration('1s')
 """.strip().splitlines()
 WRONG = {
     "name == 5": "cannot compare string with int",
@@ -132,6 +154,11 @@ WRONG = {
     "true ? 1": "expected ':'",
     "x = 1": "",
     "a.b.c": "unknown name",
+    "now() > 5": "cannot compare time with int",
+    "now() + now() > now()": "does not fit time and time",
+    "now().Hours() > 1": "a time has no method 'Hours'; did you mean 'Hour'?",
+    "now(1) > now()": "takes 0 arguments",
+    "msg.Time() > timestamp": "cannot compare time with int",
 }
 
 
@@ -386,6 +413,16 @@ def test_the_kind_decides_per_message_not_per_head():
     assert isinstance(p.apply(Message(h, {"value": 1.0}, 0)), Message)
 
 
+def test_conditions_on_the_clock_are_asked_for_each_message():
+    p = processor(
+        add_tags_if=[put("late", "y", "now() - msg.Time() > duration('1h')")], drop_messages_if=["msg.Time() > now() + duration('1h')"]
+    )
+    h, now_ns = head("clocked", {}), time.time_ns()
+    assert "late" in result(p, Message(h, {"value": 1.0}, now_ns - 2 * 3600 * 10**9)).head.tags
+    assert "late" not in result(p, Message(h, {"value": 1.0}, now_ns)).head.tags
+    assert isinstance(p.apply(Message(h, {"value": 1.0}, now_ns + 2 * 3600 * 10**9)), Dropped)
+
+
 def test_stage_order():
     p = processor(stage_order=["rename", "drop_by_name"], drop_messages=["n"], rename_messages={"m": "n"}, add_tags_if=[put("a", "b")])
     assert p.apply(MESSAGE).rule == "drop_messages"[:13] + "[0]"
@@ -478,7 +515,7 @@ def test_a_plan_does_what_the_rules_do_one_by_one(options, fields):
     m = replace(MESSAGE, fields=fields)
     planned, step_by_step = (
         processor(**options),
-        processor(drop_messages_if=["msg.Time() < 0", *options.pop("drop_messages_if", [])], **options),
+        processor(drop_messages_if=["msg.Time().Unix() < 0", *options.pop("drop_messages_if", [])], **options),
     )
     for _ in range(2):
         a, b = planned.apply(m), step_by_step.apply(m)

@@ -44,7 +44,7 @@ class Expression:
 def compile_expression(
     text: str, env_types: Mapping[str, str], dialect: Dialect = CONDITION, *, wants: str = ANY
 ) -> Expression | list[RuleError]:
-    """env_types: variable → string, int, float, number, bool, array, map, message, function, any; `msg.Method` → kind of its result.
+    """env_types: variable → string, int, float, number, bool, time, duration, array, map, message, function, any; `msg.Method` → kind of its result.
 
     wants: the kind that the value must have (`bool` for conditions). In aggregates an unknown variable is nil; else it is an error.
     """

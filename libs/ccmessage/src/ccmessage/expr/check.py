@@ -12,6 +12,7 @@ from .dialects import COMPARISONS, Dialect
 from .errors import SyntaxProblem
 from .functions import Function
 from .parser import PREDICATES
+from .times import METHODS, kind_of
 from .tree import Binary, Call, Choice, Index, Let, ListOf, Literal, MapOf, Member, Name, Node, Predicate, Slice, Unary
 
 ANY = "any"
@@ -23,14 +24,15 @@ _PREDICATE_RESULTS = {
 
 
 class Checked(NamedTuple):
-    """result: kind of the value, `any` when only run time knows. uses: variables, and `msg.Method` for methods called on a message."""
+    """result: kind of the value, `any` when only run time knows. uses: variables, `msg.Method` for methods called on a message,
+    and `now()`."""
 
     result: str
     uses: frozenset[str]
 
 
 def check(tree: Node, types: Mapping[str, str], functions: Mapping[str, Function], dialect: Dialect) -> Checked:
-    """types: variable → string, int, float, number, bool, array, map, message, function, any. SyntaxProblem."""
+    """types: variable → string, int, float, number, bool, time, duration, array, map, message, function, any. SyntaxProblem."""
     checker = _Checker(types, functions, dialect)
     return Checked(checker.kind(tree), frozenset(checker.uses))
 
@@ -130,6 +132,8 @@ class _Checker:
             raise SyntaxProblem(node.at, f"unknown function {name!r}{_meant(name, [*self.functions, *PREDICATES])}")
         if not function.low <= len(node.args) <= function.high:
             raise SyntaxProblem(node.at, f"the function {name!r} takes {_count(function)}, not {len(node.args)}")
+        if name == "now":
+            self.uses.add("now()")
         return function.result
 
     def predicate(self, node: Call, name: str) -> str:
@@ -143,6 +147,10 @@ class _Checker:
 
     def method(self, to: Member) -> str:
         of = self.kind(to.of)
+        if of in METHODS:
+            if to.name not in METHODS[of]:
+                raise SyntaxProblem(to.at, f"a {of} has no method {to.name!r}{_meant(to.name, list(METHODS[of]))}")
+            return METHODS[of][to.name].result
         if of not in (ANY, "message"):
             raise SyntaxProblem(to.at, f"a value of kind {of} has no method {to.name!r}")
         self.uses.add(f"msg.{to.name}")
@@ -205,14 +213,25 @@ class _Checker:
         a, b = ("number" if kind in _NUMBERS else kind for kind in (left, right))
         if ANY in (a, b) or not self.dialect.words:
             return
-        fits = (a == b or "nil" in (a, b)) if node.op in ("==", "!=") else (a == b and a in ("number", "string"))
+        fits = (a == b or "nil" in (a, b)) if node.op in ("==", "!=") else (a == b and a in ("number", "string", "time", "duration"))
         if not fits:
             raise SyntaxProblem(node.at, f"the operator {node.op!r} cannot compare {left} with {right}")
+
+    def time_arithmetic(self, node: Binary, left: str, right: str) -> str:
+        if ANY in (left, right):
+            return ANY
+        a, b = ("number" if kind in _NUMBERS else kind for kind in (left, right))
+        result = kind_of(node.op, a, b)
+        if result is None:
+            raise SyntaxProblem(node.at, f"the operator {node.op!r} does not fit {left} and {right}")
+        return result
 
     def arithmetic(self, node: Binary, left: str, right: str) -> str:
         if node.op == "+" and "string" in (left, right):
             self.both(node, left, right, "string")
             return "string"
+        if left in METHODS or right in METHODS:
+            return self.time_arithmetic(node, left, right)
         self.both(node, left, right, *_NUMBERS)
         if node.op in ("/", "**"):
             return "float"
@@ -238,7 +257,7 @@ def _pattern(node: Literal) -> None:
 
 def _count(function: Function) -> str:
     if function.low == function.high:
-        return f"{function.low} argument{'s' if function.low > 1 else ''}"
+        return f"{function.low} argument{'' if function.low == 1 else 's'}"
     return f"at least {function.low} arguments" if function.high > 100 else f"{function.low} to {function.high} arguments"
 
 

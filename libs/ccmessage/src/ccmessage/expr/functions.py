@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from ccschema.patterns import Pattern, compile_pattern
 
 from .errors import EvalError
+from .times import Duration, Time, date, duration, now
 from .values import MAX_ELEMENTS, compare, equal, is_integer, is_list, is_number, kind, wrapped
 
 MANY = 1_000
@@ -130,6 +131,8 @@ def to_text(x: object) -> str:
         return x
     if x is None:
         return "nil"
+    if isinstance(x, Time | Duration):
+        return str(x)
     return str(int(x)) if isinstance(x, int) else to_json(x)
 
 
@@ -282,6 +285,9 @@ CONDITION: Mapping[str, Function] = {
     "lastIndexOf": Function(lambda x, part: text(x).rfind(text(part)), 2, 2, "int"),
     "hasPrefix": Function(lambda x, part: text(x).startswith(text(part)), 2, 2, "bool"),
     "hasSuffix": Function(lambda x, part: text(x).endswith(text(part)), 2, 2, "bool"),
+    "now": Function(now, 0, 0, "time"),
+    "date": Function(date, 1, 1, "time"),
+    "duration": Function(duration, 1, 1, "duration"),
     "toJSON": Function(to_json, 1, 1, "string"),
     "fromJSON": Function(lambda x: json.loads(text(x)), 1, 1),
     "toBase64": Function(lambda x: base64.b64encode(text(x).encode()).decode(), 1, 1, "string"),

@@ -6,7 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeGuard, runtime_checkable
 
+from . import times
 from .errors import EvalError
+from .times import Duration, Time
 
 MAX_ELEMENTS = 1_000_000
 
@@ -89,6 +91,8 @@ def _finite(x: object) -> bool:
 
 
 def compare(op: str, a: object, b: object) -> bool:
+    if (isinstance(a, Time) and isinstance(b, Time)) or (isinstance(a, Duration) and isinstance(b, Duration)):
+        a, b = a.ns, b.ns
     if not ((is_number(a) and is_number(b)) or (isinstance(a, str) and isinstance(b, str))):
         raise EvalError(f"operator {op!r} cannot compare {kind(a)} with {kind(b)}")
     if op == "<":
@@ -108,6 +112,8 @@ def wrapped(x: int) -> int:
 def arithmetic(op: str, a: object, b: object) -> object:
     if op == "+" and isinstance(a, str) and isinstance(b, str):
         return a + b
+    if isinstance(a, Time | Duration) or isinstance(b, Time | Duration):
+        return times.arithmetic(op, a, b)
     if not (is_number(a) and is_number(b)):
         raise EvalError(f"operator {op!r} needs two numbers{' or two strings' if op == '+' else ''}, not {kind(a)} and {kind(b)}")
     if op == "/":

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ..expr.functions import to_text
+from ..expr.times import Time
 from ..message import (
     FieldValue,
     Head,
@@ -55,7 +56,7 @@ ENV_TYPES: Mapping[str, str] = {
     "msg.Tags": "map",
     "msg.Meta": "map",
     "msg.Fields": "map",
-    "msg.Time": "int",
+    "msg.Time": "time",
     "msg.String": "string",
 }
 """Variables of conditions; `time` is `timestamp`, in seconds; `value`, `metric`, `event`, `log`, `control` are the fields' values."""
@@ -200,7 +201,7 @@ _METHODS: Mapping[str, Callable[[Work], object]] = {
     "Tags": lambda w: lambda: View(w.tags),
     "Meta": lambda w: lambda: View(w.meta),
     "Fields": lambda w: lambda: View(w.fields),
-    "Time": lambda w: lambda: w.source.time_ns // 10**9,
+    "Time": lambda w: lambda: Time(w.source.time_ns),
     "String": lambda w: lambda: text_form(w.message()),
 }
 
