@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from cc_metric_collector.base import Context
 from cc_metric_collector.commands import run_command
 from cc_metric_collector.topology import read_topology
 from ccdaemon.log import make_log
+from ccmessage.message import Message
 
 TREES = Path(__file__).parent / "trees"
 
@@ -60,6 +62,48 @@ def make_context(clock: Clock, log_text: io.StringIO) -> Callable[..., Context]:
         )
 
     return make
+
+
+@pytest.fixture
+def opened(node, make_context):
+    """A collector on the recorded node: opened(Class, key=value …)."""
+
+    def make(cls, **keys):
+        collector = cls(cls.Config(**keys))
+        collector.open(make_context(node))
+        return collector
+
+    return make
+
+
+@pytest.fixture
+def fake_command(tmp_path, monkeypatch) -> Callable[[str, str], Path]:
+    """fake_command(name, shell script): a program first in PATH. With the name `sudo` and no script: one that only passes on."""
+    directory = tmp_path / "bin"
+    directory.mkdir()
+    monkeypatch.setenv("PATH", f"{directory}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)  # the tests are the same for root and others
+
+    def make(name: str, script: str = 'exec "$@"') -> Path:
+        program = directory / name
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        return program
+
+    return make
+
+
+@pytest.fixture
+def selected() -> Callable[..., dict[str, object]]:
+    """Values by metric name of the messages with these tags (`type_id` for `type-id`); a name twice is an error of the test."""
+
+    def select(messages: list[Message], **tags: str) -> dict[str, object]:
+        found = [m for m in messages if all(m.head.tags.get(k.replace("_", "-")) == v for k, v in tags.items())]
+        assert len({m.head.name for m in found}) == len(found), "several messages of one name: ask for more tags"
+        assert all(list(m.fields) == ["value"] for m in found)
+        return {m.head.name: m.fields["value"] for m in found}
+
+    return select
 
 
 class NatsServer:

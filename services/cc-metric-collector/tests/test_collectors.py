@@ -28,18 +28,6 @@ NOW = 1_700_000_000_123_456_789
 TICK = os.sysconf("SC_CLK_TCK")
 
 
-@pytest.fixture
-def opened(node, make_context):
-    """A collector on the recorded node: opened(Class, key=value …)."""
-
-    def make(cls, **keys):
-        collector = cls(cls.Config(**keys))
-        collector.open(make_context(node))
-        return collector
-
-    return make
-
-
 def by_name(messages: list[Message], **tags: str) -> dict[str, object]:
     """Values by metric name of the messages with these tags; a name twice would be an error of the test."""
     found = [m for m in messages if all(m.head.tags.get(k.replace("_", "-")) == v for k, v in tags.items())]

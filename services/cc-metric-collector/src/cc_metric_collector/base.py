@@ -28,7 +28,15 @@ class SourceMissing(Exception):
 
 
 class CommandFailed(Exception):
-    """A command could not be run, ended with an error, wrote too much or took too long; the text says which."""
+    """A command could not be run, ended with an error, wrote too much or took too long; the text says which.
+
+    Where it ended by itself: its exit status and what it wrote until then.
+    """
+
+    def __init__(self, reason: str, status: int | None = None, output: bytes = b"") -> None:
+        super().__init__(reason)
+        self.status = status
+        self.output = output
 
 
 class Retry(Exception):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
-from .base import CommandFailed
+from .base import CommandFailed, SourceMissing
 
 CHUNK = 65536
 
@@ -35,8 +37,25 @@ def run_command(argv: Sequence[str], *, timeout: float, limit: int = 1 << 20, st
     finally:
         _end(process)
     if process.returncode != 0:
-        raise CommandFailed(f"{argv[0]}: exit status {process.returncode}")
+        raise CommandFailed(f"{argv[0]}: exit status {process.returncode}", process.returncode, output)
     return output
+
+
+def find_command(program: str, *, sudo: Sequence[str] = ()) -> list[str]:
+    """Begin of a command line: absolute path of a program, behind `sudo` and its options where given. SourceMissing."""
+    found = []
+    for name in ([sudo[0]] if sudo else []) + [program]:
+        path = shutil.which(name)
+        if path is None:
+            raise SourceMissing(f"there is no program {name}")
+        found.append(str(Path(path).absolute()))
+    return [found[0], *sudo[1:], *found[1:]]
+
+
+def need_root(program: str, remedy: str) -> None:
+    """SourceMissing for a program that only root may use."""
+    if os.geteuid() != 0:
+        raise SourceMissing(f"{program} is for root only: {remedy}")
 
 
 def _collect(process: subprocess.Popen[bytes], name: str, deadline: float, limit: int, stdin: bytes) -> bytes:

@@ -21,6 +21,7 @@ COLLECTORS: Mapping[str, str] = {
     "customcmd": "customcmd:Customcmd",
     "self": "self:SelfUsage",
     "nfsiostat": "nfsiostat:Nfsiostat",
+    "slurm_cgroup": "slurm_cgroup:SlurmCgroup",
 }
 SINKS: Mapping[str, str] = {"http": "http:HttpSink", "nats": "nats:NatsSink", "stdout": "stdout:StdoutSink"}
 RECEIVERS: Mapping[str, str] = {"http": "http:HttpReceiver", "nats": "nats:NatsReceiver"}
