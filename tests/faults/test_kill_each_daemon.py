@@ -67,7 +67,7 @@ def restart(demo: Demo, name: str) -> Process:
     cwd = os.readlink(f"/proc/{pid}/cwd")
     env = dict(e.split("=", 1) for e in Path(f"/proc/{pid}/environ").read_text().split("\0") if "=" in e)
     os.killpg(pid, signal.SIGKILL)
-    wait_until(lambda: not Path(f"/proc/{pid}/cmdline").exists() or not Path(f"/proc/{pid}/cmdline").read_text(), f"end of {name}", 10)
+    wait_until(lambda: ended(pid), f"end of {name}", 10)
     again = Process(name, command, Path(cwd), env)
     again.log = demo.root / "logs" / f"{name}.log"
     ready = {"cc-backend": lambda: http(f"{demo.url}/login")[0] == 200, "nats-server": lambda: port_open(demo.nats_port)}.get(name)
@@ -75,6 +75,14 @@ def restart(demo: Demo, name: str) -> Process:
     assert again.child is not None
     (demo.root / "pids" / name).write_text(str(again.child.pid))
     return again
+
+
+def ended(pid: int) -> bool:
+    """Gone, or a zombie that its parent has not asked about yet."""
+    try:
+        return not Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return True
 
 
 def test_nothing_acknowledged_is_lost(demo: Demo, tmp_path: Path) -> None:
