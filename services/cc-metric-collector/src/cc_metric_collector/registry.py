@@ -22,6 +22,9 @@ COLLECTORS: Mapping[str, str] = {
     "self": "self:SelfUsage",
     "nfsiostat": "nfsiostat:Nfsiostat",
     "slurm_cgroup": "slurm_cgroup:SlurmCgroup",
+    "cpufreq_cpuinfo": "cpufreq_cpuinfo:CpufreqCpuinfo",
+    "rapl": "rapl:Rapl",
+    "ibstat": "ibstat:Ibstat",
 }
 SINKS: Mapping[str, str] = {"http": "http:HttpSink", "nats": "nats:NatsSink", "stdout": "stdout:StdoutSink"}
 RECEIVERS: Mapping[str, str] = {"http": "http:HttpReceiver", "nats": "nats:NatsReceiver"}
