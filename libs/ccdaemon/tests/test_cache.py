@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import threading
 
 import pytest
@@ -100,3 +101,23 @@ async def test_async_one_computation_for_all_that_wait_even_if_the_first_leaves(
     done = await asyncio.gather(*waiting, return_exceptions=True)
     assert isinstance(done[0], asyncio.CancelledError) and done[1:] == [1] * 4
     assert await cache.get("k") == 1
+
+
+async def test_async_a_failure_whose_callers_are_all_cancelled_is_no_stray_error():
+    stray = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: stray.append(context))
+    cache, go = AsyncCache(10), asyncio.Event()
+
+    async def compute():
+        await go.wait()
+        raise ZeroDivisionError
+
+    caller = asyncio.ensure_future(cache.get("k", compute))
+    await asyncio.sleep(0)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    go.set()
+    await asyncio.sleep(0.01)
+    gc.collect()
+    assert stray == [] and await cache.get("k") is None

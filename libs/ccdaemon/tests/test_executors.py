@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import subprocess
 import sys
 import threading
@@ -50,6 +51,47 @@ async def test_cancelling_the_caller_lets_the_call_finish():
     with pytest.raises(ZeroDivisionError):
         await pool.run(divmod, 1, 0)
     await pool.stop(5)
+
+
+async def test_a_call_that_fails_after_its_caller_was_cancelled_is_no_stray_error():
+    stray = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: stray.append(context))
+    pool, go = Pool("p", 1), threading.Event()
+
+    def call():
+        go.wait(5)
+        raise ZeroDivisionError
+
+    caller = asyncio.ensure_future(pool.run(call))
+    await asyncio.sleep(0.01)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    go.set()
+    await pool.run(int)
+    del caller
+    gc.collect()
+    assert stray == []
+    await pool.stop(5)
+
+
+async def test_a_stop_iteration_reaches_its_caller():
+    pool = Pool("p", 1)
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await asyncio.wait_for(pool.run(next, iter(())), 2)
+    await pool.stop(5)
+
+
+def test_a_call_that_outlives_its_loop_says_nothing(caplog):
+    pool, go = Pool("p", 1), threading.Event()
+
+    async def leave():
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(pool.run(go.wait, 5), 0.01)
+
+    asyncio.run(leave())
+    go.set()
+    assert pool.close(5) and not caplog.records
 
 
 def test_a_hanging_call_is_abandoned_and_waiting_ones_cancelled():

@@ -1,10 +1,9 @@
-import gzip
 import os
 import stat
 
 import pytest
 from ccdaemon.errors import InputError, OperatorError
-from ccdaemon.files import compress, decompress, is_gzip, locked, quarantine, safe_name, write_atomic
+from ccdaemon.files import locked, quarantine, safe_name, write_atomic
 
 
 def test_write_atomic_replaces_or_leaves(tmp_path):
@@ -39,13 +38,3 @@ def test_lock_excludes_others(tmp_path):
         pass
     with locked(tmp_path / "lock"):
         pass
-
-
-def test_gzip_is_repeatable_and_bounded():
-    data = b"x" * 100_000
-    packed = compress(data)
-    assert packed == compress(data) and is_gzip(packed) and gzip.decompress(packed) == data
-    assert decompress(packed + packed, 200_000) == data * 2
-    for bad, limit in ((packed, 99_999), (packed[:-5], 10**6), (packed[:-1] + b"~", 10**6), (b"plain", 10)):
-        with pytest.raises(InputError):
-            decompress(bad, limit)

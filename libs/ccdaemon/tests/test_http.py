@@ -170,6 +170,54 @@ async def test_a_request_head_that_never_ends_loses_its_connection(log):
     await listener.stop(1)
 
 
+@pytest.mark.parametrize("secure", [False, True])
+async def test_a_peer_that_does_not_read_its_answer_loses_its_connection_a_slow_one_does_not(log, certificates, secure, capsys):
+    size, ended = 12 << 20, []
+
+    async def stream(request):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        try:
+            for _ in range(size >> 16):
+                await response.write(bytes(1 << 16))
+        except ConnectionError:
+            ended.append("stream")
+            raise
+        return response
+
+    async def whole(_):
+        return web.Response(body=bytes(size))
+
+    app = web.Application()
+    app.router.add_get("/stream", stream)
+    app.router.add_get("/whole", whole)
+    (sock,) = Application("t", log=log).bind([Address("127.0.0.1", 0)])
+    port = sock.getsockname()[1]
+    listener = Listener(sock, app, tls=ServerTls(*certificates("a")).context if secure else None, log=log, write_timeout=0.4)
+    await listener.start()
+    tls = {"ssl": client_context(certificates.ca), "server_hostname": "localhost"} if secure else {}
+
+    async def ask(path):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 14, **tls)
+        writer.write(b"GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % path)
+        return reader, writer
+
+    deaf = [await ask(b"/stream"), await ask(b"/whole")]
+    slow, _ = await ask(b"/stream")
+    got = 0
+    while part := await slow.read(1 << 19):  # over a second for all of it, but never half a second without taking
+        got += len(part)
+        await asyncio.sleep(0.001)
+    assert got > size
+    await asyncio.sleep(1)
+    assert ended == ["stream"] and listener.running == 0
+    assert not listener._runner.server.connections
+    assert "client.does.not.read" in capsys.readouterr().err
+    for _, writer in deaf:
+        writer.transport.abort()
+    await listener.stop(1)
+
+
 async def test_tls_verifies_and_takes_a_renewed_certificate(serve, client, certificates):
     cert, key = certificates("first")
     tls = ServerTls(cert, key)

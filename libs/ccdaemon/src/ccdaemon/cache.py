@@ -122,6 +122,12 @@ class Cache(Generic[K, V]):
         return self._lru.size
 
 
+def _looked_at(task: asyncio.Task[V]) -> None:
+    """A failure whose callers were all cancelled is no error that nobody waited for."""
+    if not task.cancelled():
+        task.exception()
+
+
 class AsyncCache(Generic[K, V]):
     """For one event loop. A caller that is cancelled leaves the computation to the others that wait for it."""
 
@@ -140,6 +146,7 @@ class AsyncCache(Generic[K, V]):
         task = self._pending.get(key)
         if task is None:
             task = self._pending[key] = asyncio.get_running_loop().create_task(self._compute(key, compute))
+            task.add_done_callback(_looked_at)
         return await asyncio.shield(task)
 
     async def _compute(self, key: K, compute: Callable[[], Awaitable[tuple[V, float, int]]]) -> V:

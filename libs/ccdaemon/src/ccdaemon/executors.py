@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections import deque
@@ -59,8 +60,28 @@ class Pool:
         return future
 
     async def run(self, f: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Await the call from a loop; cancelling the caller leaves the call to finish, its result unused."""
-        return await asyncio.shield(asyncio.wrap_future(self.submit(f, *args, **kwargs)))
+        """Await the call from a loop; cancelling the caller leaves the call to finish, its result or error unused."""
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[T] = loop.create_future()
+        future = self.submit(f, *args, **kwargs)
+
+        def deliver() -> None:
+            if waiter.done():
+                return
+            if future.cancelled():
+                waiter.cancel()
+            elif (error := future.exception()) is not None:
+                # asyncio's futures refuse a StopIteration, and the caller would wait for ever.
+                waiter.set_exception(RuntimeError("StopIteration") if isinstance(error, StopIteration) else error)
+            else:
+                waiter.set_result(future.result())
+
+        def ended(_: Future[T]) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(deliver)
+
+        future.add_done_callback(ended)
+        return await waiter
 
     def depth(self) -> int:
         """Calls that wait or run (for a gauge)."""

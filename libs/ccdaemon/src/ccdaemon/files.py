@@ -1,12 +1,10 @@
-"""Files that are whole or not there: atomic write, directory sync, locks, quarantine, safe names, gzip."""
+"""Files that are whole or not there: atomic write, directory sync, locks, quarantine, safe names."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import gzip
 import os
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,31 +79,3 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def is_gzip(data: bytes) -> bool:
-    return data[:2] == b"\x1f\x8b"
-
-
-def compress(data: bytes, level: int = 6) -> bytes:
-    """Gzip without time stamp: equal input gives equal bytes."""
-    return gzip.compress(data, level, mtime=0)
-
-
-def decompress(data: bytes, limit: int) -> bytes:
-    """Gunzip at most `limit` bytes. InputError when the content is damaged or larger (a small file can unpack to gigabytes)."""
-    parts, total = [], 0
-    try:
-        while data:
-            unpacker = zlib.decompressobj(wbits=31)
-            part = unpacker.decompress(data, limit - total + 1)
-            total += len(part)
-            if total > limit or unpacker.unconsumed_tail:
-                raise InputError(f"unpacks to more than {limit} bytes", "gzip")
-            if not unpacker.eof:
-                raise InputError("ends too early", "gzip")
-            parts.append(part)
-            data = unpacker.unused_data
-    except zlib.error as error:
-        raise InputError(str(error), "gzip") from None
-    return b"".join(parts)

@@ -32,10 +32,6 @@ class Notifier:
     def watchdog(self) -> None:
         self._send("WATCHDOG=1")
 
-    def extend(self, seconds: float) -> None:
-        """Ask for more time while starting or stopping (EXTEND_TIMEOUT_USEC)."""
-        self._send(f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}")
-
     def _send(self, *lines: str) -> None:
         if not self._address:
             return

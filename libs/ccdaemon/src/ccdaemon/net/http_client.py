@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from collections.abc import Mapping
 from urllib.parse import urlsplit
@@ -12,6 +11,7 @@ import msgspec
 
 from ..config.types import Secret
 from ..errors import OperatorError, PeerError
+from .body import BadBody, whole_body
 
 
 class Answer(msgspec.Struct):
@@ -97,21 +97,21 @@ class HttpClient:
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
-            headers = {"Authorization": f"Bearer {self._token.reveal()}"} if self._token else {}
+            headers = {"Accept-Encoding": "gzip"}
+            if self._token:
+                headers["Authorization"] = f"Bearer {self._token.reveal()}"
             connector = aiohttp.TCPConnector(limit=16, keepalive_timeout=self._idle, ssl=self._tls or True)
-            self._session = aiohttp.ClientSession(connector=connector, headers=headers, cookie_jar=aiohttp.DummyCookieJar())
+            self._session = aiohttp.ClientSession(
+                connector=connector, headers=headers, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+            )
         return self._session
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
-        parts, total = [], 0
-        async for chunk in response.content.iter_any():
-            total += len(chunk)
-            if total > self._limit:
-                response.close()
-                raise PeerError(self.who, f"its answer is larger than {self._limit} bytes")
-            parts.append(chunk)
-            await asyncio.sleep(0)  # a large answer that is already there must not keep the loop
-        return b"".join(parts)
+        try:
+            return await whole_body(response.content, response.headers.get("Content-Encoding", ""), self._limit)
+        except BadBody as error:
+            response.close()
+            raise PeerError(self.who, f"its answer cannot be read: {error.text}") from None
 
 
 def _safe(url: str) -> str:

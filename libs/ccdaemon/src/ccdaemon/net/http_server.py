@@ -6,15 +6,21 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import struct
 import time
+from collections.abc import Sequence
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
+from aiohttp.web_protocol import RequestHandler
 
 from ..log import DEBUG, Log
+from .body import BadBody
 
 _KEEPALIVE = 75.0
 _HEADER = 20.0
+_WRITE = 60.0
+_TAKEN = 256 << 10  # a line of 40 kbit/s does it in _WRITE
 _MAX_HEADER = 16 << 10  # a token with many projects is long
 
 
@@ -24,13 +30,21 @@ class Listener:
     Put into `app` as its outermost middleware: 503 while stopping, 500 without details for an error that nobody expected (its
     traceback goes to the log), one debug event per request (path without query: queries may carry tokens). The body limit is
     `client_max_size` of `app`. A connection whose request head is not complete `header_timeout` seconds after it opened (or after the
-    keep-alive time) is closed; bodies may take as long as they need.
+    keep-alive time) is closed; bodies may take as long as they need. A peer that leaves its answer unread for `write_timeout` seconds (takes
+    less than 256 KiB of what waits for it) loses its connection. Handlers that want a body unpacked read it by `body.read_body`.
     """
 
     name: str
 
     def __init__(
-        self, sock: socket.socket, app: web.Application, *, tls: ssl.SSLContext | None = None, log: Log, header_timeout: float = _HEADER
+        self,
+        sock: socket.socket,
+        app: web.Application,
+        *,
+        tls: ssl.SSLContext | None = None,
+        log: Log,
+        header_timeout: float = _HEADER,
+        write_timeout: float = _WRITE,
     ) -> None:
         host, port, *_ = sock.getsockname()
         self.name = f"listener {host}:{port}"
@@ -47,13 +61,16 @@ class Listener:
             max_line_size=_MAX_HEADER,
             max_field_size=_MAX_HEADER,
             shutdown_timeout=0.5,
+            auto_decompress=False,
         )
         self._sock = sock
         self._tls = tls
         self._site: web.SockSite | None = None
         self._header_timeout = header_timeout
+        self._write_timeout = write_timeout
         self._busy: dict[object, int] = {}  # connection → requests in handlers
         self._quiet_since: dict[object, float] = {}
+        self._unread: dict[object, tuple[float, int]] = {}  # connection → since when, what its peer had acknowledged then
         self._sweeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -107,18 +124,39 @@ class Listener:
         return outermost
 
     async def _sweep(self) -> None:
-        """Close connections that send no complete request head: aiohttp itself waits for the first one without limit."""
+        """Close connections that send no complete request head or do not read: aiohttp waits for both without limit."""
         while True:
-            await asyncio.sleep(self._header_timeout / 4)
+            await asyncio.sleep(min(self._header_timeout, self._write_timeout) / 4)
             now = time.monotonic()
             connections = self._runner.server.connections if self._runner.server else []
+            self._drop_unread(connections, now)
             for gone in self._quiet_since.keys() - connections:
                 del self._quiet_since[gone]
                 self._busy.pop(gone, None)
             for connection in connections:
                 since = self._quiet_since.setdefault(connection, now)
                 if not self._busy.get(connection) and now - since > self._header_timeout:
+                    transport = connection.transport
                     connection.force_close()
+                    if transport is not None and transport.get_write_buffer_size():
+                        transport.abort()  # a close would wait for a peer that does not read
+
+    def _drop_unread(self, connections: Sequence[RequestHandler], now: float) -> None:
+        for gone in self._unread.keys() - connections:
+            del self._unread[gone]
+        for connection in connections:
+            transport = connection.transport
+            waiting = transport.get_write_buffer_size() if transport is not None else 0
+            if transport is None or not waiting:
+                self._unread.pop(connection, None)
+                continue
+            acknowledged = _acknowledged(transport)
+            since, before = self._unread.setdefault(connection, (now, acknowledged))
+            if acknowledged - before >= _TAKEN:
+                self._unread[connection] = now, acknowledged
+            elif now - since > self._write_timeout:
+                self._log.throttled(60, "client.does.not.read", peer=connection.peername, bytes=waiting)
+                transport.abort()
 
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
@@ -129,6 +167,14 @@ class Listener:
             raise
         except (ConnectionResetError, asyncio.CancelledError):
             raise
+        except BadBody as error:
+            return web.Response(status=error.status, text=f"{error}\n", headers={"Accept-Encoding": "gzip"})
         except Exception as error:
             self._log.bug(f"BUG: {request.method} {request.rel_url.raw_path}", error)
             return web.Response(status=500, text="internal error\n")
+
+
+def _acknowledged(transport: asyncio.BaseTransport) -> int:
+    """Bytes that the peer's kernel has confirmed (`tcpi_bytes_acked` of Linux's tcp_info, u64 at offset 120)."""
+    sock = transport.get_extra_info("socket")
+    return int(struct.unpack_from("=Q", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 128), 120)[0])

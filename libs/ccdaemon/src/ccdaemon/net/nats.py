@@ -12,16 +12,13 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import msgspec
-import nats.errors
-import nats.js.errors
-import nkeys
-from nats.aio.client import Client
 
 from ..config.types import Secret
 from ..errors import InputError, OperatorError, PeerError
 from ..log import Log
 from ..retry import Backoff
 from ..tls import client_context
+from .nats_library import Client, errors, js_errors
 
 _CONNECT_TIMEOUT = 10.0
 _FLUSH_TIMEOUT = 10.0
@@ -164,11 +161,11 @@ class Nats:
             await self._unless_lost(client.publish(subject, data))
             if flushed:
                 await self._unless_lost(client.flush(int(_FLUSH_TIMEOUT)))
-        except nats.js.errors.NoStreamResponseError:
+        except js_errors.NoStreamResponseError:
             raise PeerError(self.who, f"no stream takes the subject {subject}") from None
-        except (nats.errors.TimeoutError, TimeoutError):
+        except (errors.TimeoutError, TimeoutError):
             raise PeerError(self.who, f"no acknowledgement within {_FLUSH_TIMEOUT:g} s") from None
-        except (nats.errors.Error, OSError) as error:
+        except (errors.Error, OSError) as error:
             raise PeerError(self.who, _reason(error)) from None
 
     def subscribe(self, subject: str, handler: Handler, *, queue: str | None = None, durable: str | None = None) -> None:
@@ -222,7 +219,7 @@ class Nats:
         config = self._config
 
         async def on_error(error: Exception) -> None:
-            if isinstance(error, nats.errors.SlowConsumerError):
+            if isinstance(error, errors.SlowConsumerError):
                 self._log.throttled(10, "slow.consumer", subject=error.subject, pending=error.sub.pending_msgs)
             elif client is self._client:
                 self._log.throttled(10, "error", error=_reason(error))
@@ -319,16 +316,16 @@ class Nats:
                 backoff.reset()
                 while True:
                     await self._take_batch(pull, subscription)
-            except nats.js.errors.NotFoundError:
+            except js_errors.NotFoundError:
                 self._log.throttled(60, "no stream takes this subject", subject=subscription.subject)
-            except (nats.errors.Error, TimeoutError, OSError) as error:
+            except (errors.Error, TimeoutError, OSError) as error:
                 self._log.throttled(60, "jetstream.failed", subject=subscription.subject, error=_reason(error))
             await asyncio.sleep(backoff.next())
 
     async def _take_batch(self, pull: Any, subscription: _Subscription) -> None:
         try:
             messages = await pull.fetch(_BATCH, timeout=5)
-        except (nats.errors.TimeoutError, TimeoutError):
+        except (errors.TimeoutError, TimeoutError):
             if self._lost.is_set():
                 raise
             return
@@ -356,6 +353,8 @@ def _check_keys(config: NatsConfig) -> None:
         if what == "credentials file" and (b"BEGIN NATS USER JWT" not in content or b"BEGIN USER NKEY SEED" not in content):
             raise OperatorError(f"{path} is no NATS credentials file", "make it with nsc generate creds")
         if what == "NKey file":
+            import nkeys  # loads PyNaCl: only where there is a seed
+
             try:
                 nkeys.from_seed(bytearray(content.strip())).wipe()
             except Exception:  # nkeys raises several unrelated classes

@@ -26,6 +26,7 @@ from ccdaemon.config.types import Duration, Secret
 from ccdaemon.errors import OperatorError
 from ccdaemon.ledger import Ledger
 from ccdaemon.log import Log
+from ccdaemon.net.body import read_body
 from ccdaemon.net.http_server import Listener
 from msgspec import Meta
 
@@ -91,7 +92,7 @@ class HttpReceiver(Receiver):
             return web.Response(status=401, text="Unauthorized", headers={"WWW-Authenticate": 'Basic realm="cc-metric-collector"'})
         if request.method != "POST":
             return web.Response(status=405, text="Method Not Allowed", headers={"Allow": "POST"})
-        taken = self._lines.take(await request.read(), deliver)
+        taken = self._lines.take(await read_body(request, BODY_LIMIT), deliver)
         if not taken.delivered or (self._config.durable and not await settled_in_time(deliver)):
             return web.Response(status=503, text="no room, try again", headers={"Retry-After": "5"})
         answer = web.Response()
