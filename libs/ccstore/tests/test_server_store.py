@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -160,6 +161,27 @@ async def test_a_full_disk_is_503_and_a_repeat_heals(begin, monkeypatch: pytest.
     monkeypatch.setattr(os, "pwrite", real)
     assert (await store.write(lines("h", t, 5), "")).status == 200
     assert await values(store, "h", t, t + 6000) == [0, 1, 2, 3, 4]
+
+
+async def test_a_disk_that_hangs_is_503_and_nothing_is_lost(begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ccstore.server.store.PATIENCE", 0.2)
+    monkeypatch.setattr("ccstore.server.store.WATCH", 0.05)
+    store = await begin()
+    t = int(time.time()) - 6000
+    hangs = threading.Event()
+    real = os.pwrite
+
+    def slow(*arguments: Any) -> int:
+        hangs.wait(10)
+        return real(*arguments)
+
+    monkeypatch.setattr(os, "pwrite", slow)
+    before = time.monotonic()
+    answers = await asyncio.gather(*(store.write(lines("h", t + 60 * n, 1), "") for n in range(5)))
+    assert [a.status for a in answers] == [503] * 5 and time.monotonic() - before < 5
+    hangs.set()
+    assert (await store.write(lines("h", t, 5), "")).status == 200
+    assert not store._waiting
 
 
 async def test_sync_interval_zero_waits_for_the_disk(begin, monkeypatch: pytest.MonkeyPatch) -> None:

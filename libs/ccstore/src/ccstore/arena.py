@@ -141,6 +141,8 @@ class Epochs:
 
     def reap(self) -> None:
         """Writer only: does what no reader stands against any more."""
+        if not self._waiting:
+            return
         with self._lock:
             oldest = min(self._pinned, default=self._now)
         while self._waiting and self._waiting[0][0] < oldest:

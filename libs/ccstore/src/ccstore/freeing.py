@@ -69,6 +69,8 @@ class Freeing:
 
     def settle(self) -> None:
         """After tiles were dropped in the midst of a batch: what holds nothing leaves the tree."""
+        if not self._unsettled:
+            return
         for index in sorted(self._unsettled):
             group = self.registry.group_of[index]
             if group is not None:

@@ -23,7 +23,7 @@ from .keys import Keys
 from .lines import decoded, host_name, host_of, levels_of, logical_end, measurement, plain_key, plain_line
 from .metrics import MetricSpec, MetricTable
 from .policy import BEGIN_OF_TIME, Marks
-from .registry import Host, HostKey, Registry, SeriesKey, level_name, path_element
+from .registry import Host, HostKey, Registry, SeriesKey, all_equal, level_name, path_element
 from .tiles import SHIFT, NoMemoryForTile, Tiles
 
 MAX_LINE = 64 * 1024
@@ -297,8 +297,7 @@ class _Batch:
         self.slots = np.empty(lines, np.int32)
         self.times = np.empty(lines, np.int64)
         self.values = np.empty(lines, np.float32)
-        self.state = kernels.state()
-        self.state[kernels.LINE] = first_line
+        self.state = kernels.state(first_line, intake.cluster_number(cluster), now, intake.oldest(now), len(body))
         self.answer = Ingested()
         self._rest: list[bytes] = []
 
@@ -307,10 +306,6 @@ class _Batch:
     def run(self, kernel: kernels.Kernel) -> None:
         """Kernel, and slow path for the lines before which it stops."""
         state, intake = self.state, self.intake
-        state[kernels.SIZE] = len(self.body)
-        state[kernels.NOW] = self.now
-        state[kernels.OLDEST] = intake.oldest(self.now)
-        state[kernels.DEFAULT] = default = intake.cluster_number(self.cluster)
         text = np.frombuffer(self.body, np.uint8)
         while True:
             keys, registry = intake.keys, intake.registry
@@ -329,10 +324,10 @@ class _Batch:
             )
             if reason == kernels.DONE:
                 return
-            if reason != kernels.UNKNOWN or not self._learn(default):
+            if reason != kernels.UNKNOWN or not self._learn():
                 self.slow(1)
 
-    def _learn(self, default: int) -> bool:
+    def _learn(self) -> bool:
         """Enters the key before which the kernel stopped, when the series it means is there. Else its line is one for the slow path."""
         state, intake = self.state, self.intake
         key = self.body[int(state[kernels.POS]) : int(state[kernels.KEY_END])]
@@ -351,7 +346,7 @@ class _Batch:
         limit = max(TEXTS_PER_SERIES * intake.registry.series, MAX_UNKNOWN)
         if intake.keys.count >= limit:
             state[kernels.PREVIOUS] = -1
-        intake.keys.add(key, int(state[kernels.HASH]), default, slot, limit=limit)
+        intake.keys.add(key, int(state[kernels.HASH]), int(state[kernels.DEFAULT]), slot, limit=limit)
         return True
 
     # ---- the slow path
@@ -436,25 +431,29 @@ class _Batch:
         count = int(self.state[kernels.OUT])
         self.answer.stored = count
         self.answer.rest = b"".join(self._rest)
-        self.answer.records = list(self._records(count))
+        if count:
+            self.answer.records = list(self._records(count))
         return self.answer
 
     def _records(self, count: int) -> Iterator[Record]:
         """By host, in order within each."""
-        if not count:
-            return
         slots, times, values = self.slots[:count], self.times[:count], self.values[:count]
         entries = self.intake.registry.slots
         hosts = entries["host"][slots]
+        if all_equal(hosts):
+            yield self._record(hosts[0], slots, times, values)
+            return
         if (hosts[1:] < hosts[:-1]).any():
             order = np.argsort(hosts, kind="stable")
             slots, times, values, hosts = slots[order], times[order], values[order], hosts[order]
-        ids = entries["local"][slots]
         cuts = [0, *(np.flatnonzero(hosts[1:] != hosts[:-1]) + 1).tolist(), count]
         for start, stop in itertools.pairwise(cuts):
-            host = self.intake.registry.host_of[hosts[start]]
-            assert host is not None
-            yield Record(host.key, ids[start:stop], times[start:stop], values[start:stop])
+            yield self._record(hosts[start], slots[start:stop], times[start:stop], values[start:stop])
+
+    def _record(self, index: int, slots: NDArray[np.int32], times: NDArray[np.int64], values: NDArray[np.float32]) -> Record:
+        host = self.intake.registry.host_of[index]
+        assert host is not None
+        return Record(host.key, self.intake.registry.slots["local"][slots], times, values)
 
 
 def value_of(fields: Mapping[str, FieldValue], host: str) -> float:

@@ -308,9 +308,9 @@ def load() -> Loaded:
     return Loaded(compiled, f"ingest kernel ready (numba {numba.__version__})")
 
 
-def state() -> Any:
+def state(line: int = 1, default: int = 0, now: int = 0, oldest: int = 0, size: int = 0) -> Any:
     """A fresh `state`."""
-    return np.array([0, 1, 0, -1, 0, 0, 0, 0, 0, 0], np.int64)
+    return np.array([0, line, 0, -1, default, now, oldest, 0, 0, size], np.int64)
 
 
 def _call_once(kernel: Kernel) -> None:

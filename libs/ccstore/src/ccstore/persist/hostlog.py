@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ccdaemon.files import quarantine
@@ -20,6 +21,9 @@ from .parts import CURRENT, PART, REFERENCE, folder_of, part_head, read_folder
 from .records import encode_keys, encode_samples
 from .snapshot import next_part_of
 
+if TYPE_CHECKING:
+    from ..ingest import Record
+
 
 class HostLog:
     """One host's row of parts. `total`: bytes of all of them; `is_open`: holds a file descriptor."""
@@ -30,6 +34,7 @@ class HostLog:
         self._parked: tuple[Header, int] | None = None  # head and size of a current.wal whose file was closed to save descriptors
         self._closed: list[tuple[int, int]] = []  # number, bytes; ascending
         self._declared: NDArray[np.bool_] = np.zeros(0, np.bool_)
+        self._whole = 0  # all ids below it are declared
         self.number = 1  # of current.wal, or of the part that would be begun next
         self._look()
 
@@ -70,14 +75,14 @@ class HostLog:
     def is_open(self) -> bool:
         return self._writer is not None
 
-    def encode(
-        self, ids: NDArray[np.int32], times: NDArray[np.int64], values: NDArray[np.float32], keys: Sequence[SeriesKey], declared: set[int]
-    ) -> list[bytes]:
+    def encode(self, record: Record, top: int, keys: Sequence[SeriesKey], declared: set[int]) -> list[bytes]:
         """Payloads of one record; series that the open part has not named yet come first, twice, so that no single damaged frame
-        costs a series. `declared` collects them until the write has succeeded (`declare`)."""
-        top = int(ids.max()) + 1
-        if top > len(self._declared):
-            grown = np.zeros(max(top, 2 * len(self._declared)), np.bool_)
+        costs a series. `declared` collects them until the write has succeeded (`declare`). top: the record's highest id."""
+        _, ids, times, values = record
+        if top < self._whole and self.size:
+            return [encode_samples(ids, times, values, top)]
+        if top >= len(self._declared):
+            grown = np.zeros(max(top + 1, 2 * len(self._declared)), np.bool_)
             grown[: len(self._declared)] = self._declared
             self._declared = grown
         pieces: list[bytes] = []
@@ -87,7 +92,7 @@ class HostLog:
             if new:
                 declared.update(new)
                 pieces += [encode_keys(new, [keys[i] for i in new])] * 2
-        pieces.append(encode_samples(ids, times, values))
+        pieces.append(encode_samples(ids, times, values, top))
         return pieces
 
     def write(self, pieces: Sequence[bytes]) -> None:
@@ -108,6 +113,8 @@ class HostLog:
     def declare(self, ids: set[int]) -> None:
         if ids:
             self._declared[np.fromiter(ids, np.int64, len(ids))] = True
+            missing = np.flatnonzero(~self._declared)
+            self._whole = int(missing[0]) if missing.size else len(self._declared)
 
     def _open(self) -> Writer:
         if self._writer is None:
@@ -122,6 +129,7 @@ class HostLog:
                     path.unlink()  # what an abandoned begin could not remove: it holds nothing that was promised
                 self._writer = Writer.create(path, PART, head=part_head(self.number), mode=0o644)
                 self._declared[:] = False
+                self._whole = 0
         return self._writer
 
     def _abandon(self, writer: Writer) -> None:

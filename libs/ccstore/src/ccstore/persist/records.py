@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from ..registry import SeriesKey
+from ..registry import SeriesKey, all_equal
 
 KEYS, SAMPLES, FREE = 1, 2, 3
 
@@ -52,16 +52,17 @@ def encode_keys(ids: Sequence[int], keys: Sequence[SeriesKey]) -> bytes:
     return bytes([KEYS]) + bytes(msgpack.packb(table))
 
 
-def encode_samples(ids: NDArray[np.int32], times: NDArray[np.int64], values: NDArray[np.float32]) -> bytes:
-    """6 bytes a sample where all have one time and the host has less than 65,536 series, else up to 16."""
+def encode_samples(ids: NDArray[np.int32], times: NDArray[np.int64], values: NDArray[np.float32], top: int | None = None) -> bytes:
+    """6 bytes a sample where all have one time and the host has less than 65,536 series, else up to 16. top: the highest id, if known."""
     base = int(times[0]) if len(times) else 0
     flags = 0
-    columns = [_ids(ids)]
-    if columns[0].dtype == np.uint32:
+    top = int(ids.max(initial=0)) if top is None else top
+    columns: list[NDArray[Any]] = [ids.astype("<u2" if top < 2**16 else "<u4")]
+    if top >= 2**16:
         flags |= WIDE_IDS
-    offsets = times - base
-    if offsets.any():
+    if not all_equal(times):
         flags |= TIMES
+        offsets = times - base
         low, high = int(offsets.min()), int(offsets.max())
         if low < -(2**31) or high >= 2**31:
             flags |= WIDE_TIMES
@@ -70,12 +71,6 @@ def encode_samples(ids: NDArray[np.int32], times: NDArray[np.int64], values: NDA
             columns.append(offsets.astype("<i4"))
     columns.append(values.astype("<f4", copy=False))
     return _SAMPLES.pack(SAMPLES, flags, 0, len(ids), base) + b"".join(c.tobytes() for c in columns)
-
-
-def _ids(ids: NDArray[np.int32]) -> NDArray[np.uint16] | NDArray[np.uint32]:
-    if len(ids) and int(ids.max()) >= 2**16:
-        return ids.astype("<u4")
-    return ids.astype("<u2")
 
 
 def encode_free(levels: Sequence[str], before: int) -> bytes:

@@ -56,7 +56,7 @@ class Ticket:
 class _Job:
     """A thing to do for a host, in the queue's order: a record (frames made by the thread) or a call."""
 
-    __slots__ = ("call", "future", "host", "keys", "record", "ticket")
+    __slots__ = ("call", "future", "host", "keys", "record", "ticket", "top", "weight")
 
     def __init__(self, host: HostKey, *, record: Record | bytes | None = None, keys: Sequence[SeriesKey] = (), ticket: Ticket | None = None,
                  call: Callable[[HostLog], object] | None = None, future: Future[Any] | None = None) -> None:  # fmt: skip
@@ -66,6 +66,8 @@ class _Job:
         self.ticket = ticket
         self.call = call
         self.future = future
+        self.top = -1  # the highest id of the record
+        self.weight = 200 if record is None or isinstance(record, bytes) else len(record.ids) * SAMPLE_BYTES + 200
 
 
 class Wal:
@@ -117,10 +119,11 @@ class Wal:
         jobs: list[_Job] = []
         for record in records:
             keys = self._catalogues.setdefault(record.host, [])
-            top = int(record.ids.max()) + 1
-            if top > len(keys):
-                keys.extend(keys_of(record.host, range(len(keys), top)))
-            jobs.append(_Job(record.host, record=record, keys=keys, ticket=ticket))
+            job = _Job(record.host, record=record, keys=keys, ticket=ticket)
+            job.top = int(record.ids.max())
+            if job.top >= len(keys):
+                keys.extend(keys_of(record.host, range(len(keys), job.top + 1)))
+            jobs.append(job)
         self._put(jobs)
         return ticket
 
@@ -195,7 +198,7 @@ class Wal:
             if self._closing:
                 raise WriteFailed("the log is closed")
             self._queue += jobs
-            self._queued += sum(_weight(j) for j in jobs)
+            self._queued += sum([j.weight for j in jobs])
             self._wake.notify()
 
     # ---- the writer thread
@@ -230,7 +233,7 @@ class Wal:
                 for ticket in settled:
                     ticket.error = ticket.error or WriteFailed("the sync of the log failed")
         with self._wake:
-            self._queued -= sum(_weight(j) for j in jobs)
+            self._queued -= sum([j.weight for j in jobs])
         if settled:
             self._settled(settled)
 
@@ -244,7 +247,7 @@ class Wal:
                 if isinstance(job.record, bytes):
                     pieces.append(job.record)
                 elif job.record is not None:
-                    pieces += log.encode(job.record.ids, job.record.times, job.record.values, job.keys, declared)
+                    pieces += log.encode(job.record, job.top, job.keys, declared)
             log.write(pieces)
             log.declare(declared)
             self.records += len(jobs)
@@ -320,14 +323,10 @@ class Wal:
             self._sync_failed = False
 
 
-def _weight(job: _Job) -> int:
-    if job.record is None or isinstance(job.record, bytes):
-        return 200
-    return len(job.record.ids) * SAMPLE_BYTES + 200
-
-
 def _runs(jobs: list[_Job]) -> list[tuple[list[_Job], _Job | None]]:
     """Records up to the next call, call; the order of one host's jobs is kept."""
+    if len(jobs) == 1 and jobs[0].call is None:
+        return [(jobs, None)]
     runs: list[tuple[list[_Job], _Job | None]] = []
     records: list[_Job] = []
     for job in jobs:

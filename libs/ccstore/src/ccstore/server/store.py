@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 
@@ -34,6 +34,8 @@ SLICE = 1 << 20
 """Bytes of a body that are ingested in one turn of the loop."""
 PATIENCE = 20.0
 """Seconds that a sender waits for room in the log or for its host to be loaded before it gets a 503."""
+WATCH = 1.0
+"""Seconds between two looks for senders that wait too long."""
 LOCK = ".lock"
 
 
@@ -91,6 +93,7 @@ class Store:
         self._held = ExitStack()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._room = asyncio.Event()
+        self._waiting: deque[tuple[float, Ticket]] = deque()
         self._running: list[asyncio.Task[None]] = []
         self._ledger = registry.ledger("ingest")
         show(registry, self.engine, self._wal, self._checkpoints, self._loader)
@@ -110,7 +113,7 @@ class Store:
             await self._tasks.prepare()
         except OSError as e:
             raise OperatorError(f"metric-store.cleanup.directory: {e}", "make the folder readable and writable for this user") from e
-        parts = (self._tasks.run(), self._load(), self._load_kernel())
+        parts = (self._tasks.run(), self._load(), self._load_kernel(), self._watch())
         self._running = [asyncio.create_task(part, name="store") for part in parts]
 
     async def _load_kernel(self) -> None:
@@ -170,15 +173,12 @@ class Store:
             return WriteAnswer(503, 0, answer.refused, ["no metric list yet: cc-backend has not been reached"])
         tickets: list[Ticket] = []
         try:
-            async with asyncio.timeout(PATIENCE):
-                line = 1
-                for piece in slices(body):
-                    await self._take(piece, cluster, line, answer, tickets)
-                    line += piece.count(b"\n")
-                    if len(piece) != len(body):
-                        await asyncio.sleep(0)
-                if wait:
-                    await self._written(tickets)
+            rest = self._ingest(body, cluster, 1, answer, tickets) if len(body) <= SLICE and self._wal.room() else None
+            if rest is None or rest.closed:
+                async with asyncio.timeout(PATIENCE):
+                    await self._take(body, rest, cluster, answer, tickets)
+            if wait:
+                await self._written(tickets)
         except TimeoutError:
             return WriteAnswer(503, answer.stored, answer.refused, ["the log has no room, or a start has not reached the hosts yet"])
         except WriteFailed as e:
@@ -186,36 +186,46 @@ class Store:
         answer.status = _status(answer, all_or_again=self.config.cleanup.mode == "archive")
         return answer
 
-    async def _take(self, body: bytes, cluster: str, line: int, answer: WriteAnswer, tickets: list[Ticket]) -> None:
-        """One slice. Ingest and append stand in one turn of the loop, so the log has the order of memory."""
-        while body:
-            while not self._wal.room():
-                self._room.clear()
-                await self._room.wait()
-            got = self.engine.ingest(body, cluster=cluster, now=int(time.time()), first_line=line)
-            if got.records:
-                ticket = self._wal.append(got.records, self.engine.series_keys)
-                assert self._loop is not None
-                ticket.waiter = self._loop.create_future()
-                tickets.append(ticket)
-                for record in got.records:
-                    self._checkpoints.wrote(record.host)
-            for host in got.gone:
-                self._checkpoints.forget(host)  # behind the append: what the log had of it goes too
-            self._count(got, answer)
-            if not got.closed:
-                return
-            await self._loader.opened(got.closed)
-            body = got.rest
+    async def _take(self, body: bytes, begun: Ingested | None, cluster: str, answer: WriteAnswer, tickets: list[Ticket]) -> None:
+        """Slice by slice, each when the log has room and its hosts are open. begun: what became of the only slice so far."""
+        line = 1
+        for piece in slices(body):
+            got = begun
+            while got is None or got.closed:
+                if got is not None:
+                    await self._loader.opened(got.closed)
+                while not self._wal.room():
+                    self._room.clear()
+                    await self._room.wait()
+                got = self._ingest(piece if got is None else got.rest, cluster, line, answer, tickets)
+            line += piece.count(b"\n")
+            await asyncio.sleep(0)
+
+    def _ingest(self, body: bytes, cluster: str, line: int, answer: WriteAnswer, tickets: list[Ticket]) -> Ingested:
+        """Ingest and append stand in one turn of the loop, so the log has the order of memory."""
+        got = self.engine.ingest(body, cluster=cluster, now=int(time.time()), first_line=line)
+        if got.records:
+            ticket = self._wal.append(got.records, self.engine.series_keys)
+            assert self._loop is not None
+            ticket.waiter = self._loop.create_future()
+            tickets.append(ticket)
+            self._waiting.append((self._loop.time() + PATIENCE, ticket))
+            for record in got.records:
+                self._checkpoints.wrote(record.host)
+        for host in got.gone:
+            self._checkpoints.forget(host)  # behind the append: what the log had of it goes too
+        self._count(got, answer)
+        return got
 
     def _count(self, got: Ingested, answer: WriteAnswer) -> None:
-        refused = got.refused.total()
-        self._ledger.took(got.stored + refused)
+        self._ledger.took(got.stored + (got.refused.total() if got.refused else 0))
         self._ledger.gave(got.stored)
+        answer.stored += got.stored
+        if not (got.refused or got.notices):
+            return
         for reason, n in got.refused.items():
             self._ledger.refused(str(reason), n)
             answer.refused[str(reason)] += n
-        answer.stored += got.stored
         for notice in got.notices:
             self._log.throttled(60.0, "store.notice", text=notice)
         answer.errors += got.errors[: 10 - len(answer.errors)]
@@ -228,6 +238,17 @@ class Store:
             if ticket.error is not None:
                 raise ticket.error
 
+    async def _watch(self) -> None:
+        """Senders whose batch is not written in time are told so; a timer for each would cost as much as its ingest."""
+        assert self._loop is not None
+        while True:
+            await asyncio.sleep(WATCH)
+            while self._waiting and self._waiting[0][0] <= self._loop.time():
+                _, ticket = self._waiting.popleft()
+                if not _is_done(ticket):
+                    ticket.error = ticket.error or WriteFailed("the log could not be written in time")
+                    self._wake([ticket])
+
     def _settled(self, tickets: list[Ticket]) -> None:
         """By the writer thread, once per round."""
         loop = self._loop
@@ -239,6 +260,8 @@ class Store:
         for ticket in tickets:
             if isinstance(ticket.waiter, asyncio.Future) and not ticket.waiter.done():
                 ticket.waiter.set_result(None)
+        while self._waiting and _is_done(self._waiting[0][1]):
+            self._waiting.popleft()
 
     def _frequency(self, cluster: str, metric: str) -> int | None:
         table = self._tables.get(cluster, self._default)
@@ -339,6 +362,10 @@ class Store:
         self.engine.protect(busy, at)
 
 
+def _is_done(ticket: Ticket) -> bool:
+    return not isinstance(ticket.waiter, asyncio.Future) or ticket.waiter.done()
+
+
 def slices(body: bytes) -> Iterator[bytes]:
     """The body cut at line ends into pieces of at most SLICE bytes (one line may be longer)."""
     if len(body) <= SLICE:
@@ -357,6 +384,8 @@ def slices(body: bytes) -> Iterator[bytes]:
 
 def _status(answer: WriteAnswer, *, all_or_again: bool) -> int:
     """all_or_again: a sample without room is never passed over (mode `archive`): the sender repeats the batch until there is some."""
+    if not answer.refused:
+        return 200
     if answer.refused[Reason.MEMORY] and (answer.stored == 0 or all_or_again):
         answer.errors.append(f"memory-cap is reached and nothing may be freed: {answer.refused[Reason.MEMORY]} samples are not stored")
         return 503
