@@ -5,12 +5,16 @@ Memory and modules are limits; times are printed only, since a busy machine make
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from cctest.processes import Process, running
 
 HOOK = {"SLURM_JOB_ID": "1", "SLURM_CLUSTER_NAME": "none", "SLURM_SCRIPT_CONTEXT": "prolog_slurmctld"}
 MEASURE = """
@@ -45,6 +49,29 @@ def test_cost_of_a_call(
     record_property("budget", (what, seconds, megabytes, limit))
     assert code == 0
     assert megabytes < limit
+
+
+def test_idle_collector(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+    """The typical set of collectors with an HTTP sink whose peer is away: what a node pays for being watched."""
+    typical = ("loadavg", "cpustat", "memstat", "netstat", "diskstat", "schedstat", "topprocs", "self")
+    config = {
+        "main": {"interval": "1s", "state_dir": str(tmp_path / "state")},
+        "router": {"interval_timestamp": True},
+        "sinks": {"rest": {"type": "http", "url": "http://127.0.0.1:9/api/write?cluster=c", "jwt": "x"}},
+        "collectors": {name: {"include_devices": ["lo"]} if name == "netstat" else {} for name in typical},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    collector = Process("collector", [sys.executable, "-m", "cc_metric_collector", "-config", "config.json", "-loglevel", "info"], tmp_path)
+    began = time.monotonic()
+    with running(collector):
+        collector.start(lambda: "started" in collector.said())
+        seconds = time.monotonic() - began
+        time.sleep(3.5)
+        assert collector.child is not None
+        status = dict(line.split(":", 1) for line in Path(f"/proc/{collector.child.pid}/status").read_text().splitlines())
+        megabytes = int(status["VmRSS"].split()[0]) / 1024
+    record_property("budget", ("cc-metric-collector, typical set, http sink", seconds, megabytes, 45))
+    assert megabytes < 45
 
 
 @pytest.mark.parametrize(
