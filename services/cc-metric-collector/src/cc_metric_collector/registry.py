@@ -25,6 +25,9 @@ COLLECTORS: Mapping[str, str] = {
     "cpufreq_cpuinfo": "cpufreq_cpuinfo:CpufreqCpuinfo",
     "rapl": "rapl:Rapl",
     "ibstat": "ibstat:Ibstat",
+    "nfs3stat": "nfsstat:Nfs3stat",
+    "nfs4stat": "nfsstat:Nfs4stat",
+    "lustrestat": "lustrestat:Lustrestat",
 }
 SINKS: Mapping[str, str] = {"http": "http:HttpSink", "nats": "nats:NatsSink", "stdout": "stdout:StdoutSink"}
 RECEIVERS: Mapping[str, str] = {"http": "http:HttpReceiver", "nats": "nats:NatsReceiver"}
