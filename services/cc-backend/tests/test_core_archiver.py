@@ -376,3 +376,22 @@ async def test_archive_of_the_reference_is_read(tmp_path):
         data = decode_data(archive.read_data(key))
         assert len(data) == 9
         assert decode_data(encode_data(data)) == data
+
+
+async def test_restricted_metrics_are_in_no_answer_of_rest(start_backend, start_body, archive_dir):
+    """Statistics, footprint and energy of a job tell values of its metrics too."""
+    path = archive_dir / "alpha" / "cluster.json"
+    document = json.loads(path.read_bytes())
+    for metric in document["metricConfig"]:
+        metric["restrict"] = metric["name"] in ("mem_used", "cpu_power")
+    path.write_text(json.dumps(document))
+    async with start_backend() as backend:
+        db_id = await job_with_data(backend, start_body)
+        await stop(backend)
+        await archived(backend, db_id)
+        whole = (await backend.call("GET", f"/api/jobs/{db_id}"))[1]["Meta"]
+        assert {"mem_used", "cpu_power"} <= whole["statistics"].keys() and whole["energyFootprint"]
+        for path in (f"/userapi/jobs/{db_id}", f"/userapi/jobs/{db_id}?all-metrics=true", "/userapi/jobs/"):
+            status, body, _ = await backend.call("GET", path, roles=("user", "api"), name="anna")
+            assert status == 200
+            assert "cpu_load" in str(body) and "mem_used" not in str(body) and "cpu_power" not in str(body)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
+import aiohttp
 import pytest
 from cc_backend.api.login import local_target
+from cc_backend.auth.limits import LoginLimit
 
 # What a caller is: token with these roles, or a session of such an account.
 TOKENS = {
@@ -264,6 +266,40 @@ class TestLogin:
         assert cookie not in str(rows)
 
 
+class TestSizes:
+    @pytest.mark.parametrize("kind", ["urlencoded", "multipart", "chunked"])
+    async def test_a_login_form_is_small(self, backend, kind):
+        """Nobody has logged in yet: the limit for metric data (64 MiB) is none for them."""
+        password = "x" * 100_000
+        data = {"username": "anna", "password": password}
+        headers = {}
+        if kind == "multipart":
+            data = aiohttp.FormData(data)
+            data.add_field("file", b"y" * 100_000, filename="f")
+        if kind == "chunked":
+            headers = {"Content-Type": "application/x-www-form-urlencoded"}
+
+            async def pieces():
+                yield f"username=anna&password={password}".encode()
+
+            data = pieces()
+        assert (await backend.call("POST", "/login", roles=None, data=data, headers=headers))[0] == 413
+
+    async def test_a_login_by_multipart(self, backend):
+        await backend.account("anna", "user")
+        data = aiohttp.FormData({"username": "anna", "password": "secret", "redirect": "/monitoring/jobs/"})
+        data.add_field("other", b"y", filename="f")
+        status, _, response = await backend.call("POST", "/login", roles=None, data=data)
+        assert (status, response.headers["Location"]) == (302, "/monitoring/jobs/")
+
+    def test_names_of_login_buckets_are_cut(self):
+        limit = LoginLimit(lambda: 0.0)
+        for n in range(5):
+            limit.failed("192.0.2.1", "x" * 100_000 + str(n))
+        assert not limit.allows("192.0.2.1", "x" * 100_000)
+        assert max(len(name) for _, name in limit._buckets) == 255
+
+
 class TestBrowserRules:
     async def test_cross_site(self, backend):
         cookie = await backend.login("anna", "user")
@@ -275,6 +311,12 @@ class TestBrowserRules:
         assert (await backend.call("POST", path, cookie=cookie, data=form, headers={"Origin": "https://evil.example"}))[0] == 403
         assert (await backend.call("POST", path, cookie=cookie, data=form, headers={"Origin": backend.url}))[0] == 200
         assert (await backend.call("GET", "/", cookie=cookie, headers={"Sec-Fetch-Site": "cross-site"}))[0] == 200
+        # Another host of the same domain: its pages get Lax cookies sent.
+        assert (await backend.call("POST", path, cookie=cookie, data=form, headers={"Sec-Fetch-Site": "same-site"}))[0] == 403
+        assert (await backend.call("POST", "/login", roles=None, data=form, headers={"Sec-Fetch-Site": "same-site"}))[0] == 403
+        # A script of that host that sends a token knows it: no cookie is at work.
+        assert (await backend.call("DELETE", "/api/tags/", json=[], headers={"Sec-Fetch-Site": "same-site"}))[0] == 200
+        assert (await backend.call("POST", path, cookie=cookie, data=form, headers={"Origin": "http://[x"}))[0] == 403
 
     @pytest.mark.parametrize("path", ["/", "/login", "/api/jobs/", "/api/nothing", "/metrics", "/nothing"])
     async def test_security_headers(self, backend, path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -217,6 +218,20 @@ async def test_metric_data_of_all_rows_in_one_request(graphql):
     assert list(found[4]) == [("acc_power", "accelerator"), ("flops_any", "core")]
     assert len(found[4]["flops_any", "core"]["series"][0]["data"]) == 30
     assert found[4]["flops_any", "core"]["timestep"] == 20
+
+
+async def test_a_row_with_many_lines_is_its_band(graphql):
+    _, answer = await graphql.ask(
+        """{jobsMetrics(ids:[1], metrics:["flops_any","power"], scopes:[hwthread], points: 30){metrics{name scope metric{timestep
+        series{id statistics{avg} data} statisticsSeries{min median mean max}}}}}"""
+    )
+    assert "errors" not in answer
+    threads, sockets = (m["metric"] for m in answer["data"]["jobsMetrics"][0]["metrics"])
+    assert [(one["id"], one["statistics"]["avg"], one["data"]) for one in threads["series"]] == [(str(t), t, []) for t in range(8)]
+    band = threads["statisticsSeries"]
+    assert (threads["timestep"], band["mean"], len(band["min"])) == (20, [], 30)
+    assert [band[row][7] for row in ("min", "median", "max")] == [0, 3.5, 7]
+    assert sockets["statisticsSeries"] is None and [len(one["data"]) for one in sockets["series"]] == [30, 30]  # two lines stay lines
 
 
 async def test_statistics(graphql):
@@ -509,3 +524,34 @@ def test_the_page_of_the_reference_names_every_root_field_and_no_other():
     table = page.read_text().split("| root field |")[1].split("\n\n")[0]
     named = {name for line in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", line.split("|")[1])}
     assert named == set(make_schema().query_type.fields)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "{" + "jobs{count} " * 2000 + "}",
+        "{jobs{" + "...{count} " * 2000 + "}}",
+        "{...f0} "
+        + " ".join(f"fragment f{n} on Query{{jobs{{count}} ...f{n + 1}}}" for n in range(300))
+        + " fragment f300 on Query{jobs{count}}",
+    ],
+)
+async def test_fields_of_one_name_are_few(graphql, query):
+    """Validation compares each with each: two thousand of them hold up everybody for a second."""
+    began = time.monotonic()
+    status, answer = await graphql.ask(query)
+    assert (status, answer["errors"][0]["extensions"]["code"]) == (200, "COMPLEXITY_LIMIT_EXCEEDED")
+    assert time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize("query", ["{jobs" * 8000, "{jobs(filter:" + "[" * 20_000 + "){count}}", "{jobs" * 2000 + "{count}" + "}" * 2000])
+async def test_deep_queries_are_refused(graphql, query):
+    status, answer = await graphql.ask(query)
+    assert status in (200, 422) and answer["data"] is None
+    assert answer["errors"][0]["extensions"]["code"] in ("GRAPHQL_PARSE_FAILED", "DEPTH_LIMIT_EXCEEDED")
+
+
+async def test_deep_variables_are_refused(graphql):
+    body = b'{"query":"{jobs{count}}","variables":{"a":' + b"[" * 50_000 + b"]" * 50_000 + b"}}"
+    async with graphql.client.post("/query", data=body, headers={"X-Test-User": "root", "Content-Type": "application/json"}) as answer:
+        assert answer.status == 400

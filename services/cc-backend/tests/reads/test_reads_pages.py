@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import re
 from importlib.resources import files
 
+import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
@@ -61,7 +63,8 @@ async def site(tmp_path, built, database, catalogue, dispatcher, log, as_user):
     )
 
     async def login(request):
-        return await show_login(shell)(request, 401, "warning", "Authentication failed")
+        form = await request.post()
+        return show_login(shell)(401, "warning", "Authentication failed", form.get("redirect", ""))
 
     async def broken(request):
         raise RuntimeError("SELECT password")
@@ -322,3 +325,14 @@ async def test_search_and_the_pages_of_the_site(site):
     ):
         answer, _ = await get(site, f"/search?searchId={text}", who)
         assert (answer.status, answer.headers["Location"]) == (302, location)
+
+
+async def test_pages_leave_the_default_executor_alone(site):
+    """One hanging call in it would stop every page."""
+    async with (
+        aiohttp.ClientSession(auto_decompress=False) as session,
+        session.get(site.make_url("/"), headers={"X-Test-User": "root"}) as answer,
+    ):
+        body = await answer.read()
+    assert answer.headers["Content-Encoding"] in ("gzip", "deflate") and len(body) > 100
+    assert asyncio.get_running_loop()._default_executor is None

@@ -116,6 +116,8 @@ class _Jobs:
         for job in jobs:
             job.tags = tags.get(job.id, [])
         await self._add_statistics(jobs)
+        for job in jobs:
+            self._hide(identity(request), job)
         # A page of many thousand jobs is encoded job by job in a thread, not in one piece on the loop.
         body = await self._rooms.work.run(lambda: b",".join([json_bytes(job) for job in jobs]))
         return json_raw(b'{"jobs":[%s],"items":%d,"page":%d}' % (body, page.items, page.page))
@@ -175,15 +177,30 @@ class _Jobs:
     async def _job(self, who: Identity, db_id: int) -> Job:
         job = await self._service.job(visibility(who), db_id)
         await self._add_statistics([job])
+        self._hide(who, job)
         return job
 
     def _names(self, who: Identity, job: Job, asked: Sequence[str] | None) -> list[str] | None:
         """The metrics to load: all or the asked ones, without those that are restricted for the caller."""
+        hidden, cluster = self._hidden(who, job), self._rooms.catalogue.find(job.cluster)
+        if cluster is None or not hidden:
+            return None if asked is None else [*asked]
+        return [name for name in (asked or [metric.name for metric in cluster.metric_config]) if name not in hidden]
+
+    def _hidden(self, who: Identity, job: Job) -> frozenset[str]:
+        """Names of metrics of the job that are not open to the caller."""
         cluster = self._rooms.catalogue.find(job.cluster)
         if cluster is None or may(who, Right.READ_RESTRICTED):
-            return None if asked is None else [*asked]
-        hidden = {metric.name for metric in cluster.metric_config if metric.restricted(job.sub_cluster)}
-        return [name for name in (asked or [metric.name for metric in cluster.metric_config]) if name not in hidden]
+            return frozenset()
+        return frozenset(metric.name for metric in cluster.metric_config if metric.restricted(job.sub_cluster))
+
+    def _hide(self, who: Identity, job: Job) -> None:
+        """Take what tells values of such metrics out of the job."""
+        if hidden := self._hidden(who, job):
+            job.footprint = {key: v for key, v in (job.footprint or {}).items() if key.rpartition("_")[0] not in hidden}
+            job.energy_footprint = {name: v for name, v in (job.energy_footprint or {}).items() if name not in hidden}
+            if job.statistics is not None:
+                job.statistics = {name: v for name, v in job.statistics.items() if name not in hidden}
 
     async def _data(self, job: Job, names: Sequence[str] | None, *, grouped: bool) -> bytes:
         scope = Scope.CORE if job.num_nodes == 1 else Scope.NODE

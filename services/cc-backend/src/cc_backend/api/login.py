@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from aiohttp import web
@@ -18,8 +18,8 @@ from cc_backend.db.database import Database
 
 from .users import form_of
 
-Show = Callable[[web.Request, int, str, str], Awaitable[web.StreamResponse]]
-"""(request, status, kind "info" | "warning" | "danger", text) → the login page."""
+Show = Callable[[int, str, str, str], web.StreamResponse]
+"""(status, kind "info" | "warning" | "danger", text, where to go after the login) → the login page."""
 
 _LOCAL_TARGET: Final = re.compile(r"/(?![/\\])[^\x00-\x20\x7f\\]*")
 _MAX_FORM: Final = 16 << 10
@@ -31,13 +31,12 @@ def routes(
     """POST /login, POST /logout"""
 
     async def login(request: web.Request) -> web.StreamResponse:
-        if (request.content_length or 0) > _MAX_FORM:
-            raise web.HTTPRequestEntityTooLarge(max_size=_MAX_FORM, actual_size=request.content_length or 0)
-        form = await form_of(request)
+        form = await form_of(request, _MAX_FORM)
+        target = local_target(form.get("redirect", ""))
         attempt = Attempt(username=form.get("username", ""), password=form.get("password", ""))
         client = proxies.client(request)
         if not limit.allows(client, attempt.username):
-            return await show(request, 401, "warning", "too many login attempts, try again in a few minutes")
+            return show(401, "warning", "too many login attempts, try again in a few minutes", target)
         # Counted before it is judged, so that many attempts at once are many; a success takes nothing away from others.
         limit.failed(client, attempt.username)
         user = await database.read(lambda conn: user_rows.find_user(conn, attempt.username))
@@ -48,12 +47,12 @@ def routes(
             who = await method.verify(attempt, user)
         except LoginFailed as e:
             log.warning("login.failed", client=client, user=attempt.username[:100])
-            return await show(request, 401, "warning", str(e))
+            return show(401, "warning", str(e), target)
         limit.succeeded(client, attempt.username)
         if old := request.cookies.get(COOKIE):
             await sessions.end(old)
         log.info("login", user=who.username, client=client)
-        answer = web.Response(status=302, headers={"Location": local_target(form.get("redirect", ""))})
+        answer = web.Response(status=302, headers={"Location": target})
         secure = proxies.secure(request)
         if not secure:
             log.throttled(3600, "login.without_tls", client=client)
@@ -66,7 +65,7 @@ def routes(
         if value := request.cookies.get(COOKIE):
             await sessions.end(value)
         request[WHO] = None
-        answer = await show(request, 200, "info", "Logout successful")
+        answer = show(200, "info", "Logout successful", "/")
         # The same attributes as at login, or the browser keeps the cookie.
         answer.set_cookie(COOKIE, "", path="/", httponly=True, samesite="Lax", secure=proxies.secure(request), max_age=0)
         return answer

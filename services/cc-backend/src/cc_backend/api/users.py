@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from aiohttp import web
@@ -141,11 +141,19 @@ def new_user(form: Mapping[str, str]) -> tuple[User, str]:
     return user, form.get("password", "")
 
 
-async def form_of(request: web.Request) -> dict[str, str]:
-    """Fields of an urlencoded or multipart body, and of the query."""
+MAX_FORM: Final = 256 << 10
+
+
+async def form_of(request: web.Request, limit: int = MAX_FORM) -> dict[str, str]:
+    """Fields of an urlencoded or multipart body, and of the query. HTTPRequestEntityTooLarge above `limit` bytes, also without a length."""
     fields = dict(request.query)
     if request.method != "DELETE" or request.content_type == "multipart/form-data":
-        fields |= {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+        body = request.clone(client_max_size=limit)  # the site's own limit is that of metric data
+        for name, value in (await body.post()).items():
+            if isinstance(value, str):
+                fields[name] = value
+            elif isinstance(value, web.FileField):
+                value.file.close()  # no form of ours has files
     return fields
 
 

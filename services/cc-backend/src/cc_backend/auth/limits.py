@@ -11,6 +11,8 @@ BURST: Final = 5
 REFILL: Final = 180.0
 """Seconds for one more try."""
 MAX_BUCKETS: Final = 50_000
+MAX_NAME: Final = 255
+"""Characters of a name that count: no account has more, and buckets stay small."""
 
 
 class LoginLimit:
@@ -21,10 +23,10 @@ class LoginLimit:
         self._buckets: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()  # → (tries left, as of)
 
     def allows(self, address: str, username: str) -> bool:
-        return self._left((address, username)) >= 1
+        return self._left(_key(address, username)) >= 1
 
     def failed(self, address: str, username: str) -> None:
-        key = address, username
+        key = _key(address, username)
         self._buckets[key] = self._left(key) - 1, self._clock()
         self._buckets.move_to_end(key)
         while len(self._buckets) > MAX_BUCKETS:
@@ -32,10 +34,14 @@ class LoginLimit:
 
     def succeeded(self, address: str, username: str) -> None:
         """The right password gives the try back."""
-        key = address, username
+        key = _key(address, username)
         if key in self._buckets:
             self._buckets[key] = self._left(key) + 1, self._clock()
 
     def _left(self, key: tuple[str, str]) -> float:
         left, since = self._buckets.get(key, (float(BURST), 0.0))
         return min(float(BURST), left + max(0.0, self._clock() - since) / REFILL)
+
+
+def _key(address: str, username: str) -> tuple[str, str]:
+    return address, username[:MAX_NAME]

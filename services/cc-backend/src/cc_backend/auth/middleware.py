@@ -95,7 +95,7 @@ def _preflight(request: web.Request) -> web.Response:
 
 
 def cross_site_check() -> Middleware:
-    """Refuses what another site's page makes a browser send: by Sec-Fetch-Site, and by Origin where a cookie comes along."""
+    """Refuses what another site's page makes a browser send: by Sec-Fetch-Site, and by Origin of old browsers."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -109,11 +109,15 @@ def cross_site_check() -> Middleware:
 def _cross_site(request: web.Request) -> bool:
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
-        return site == "cross-site"
+        # Nor another host of our domain: Lax cookies travel there, and nobody shall be logged in as somebody else.
+        return site == "cross-site" or (site == "same-site" and (COOKIE in request.cookies or request.path == "/login"))
     origin = request.headers.get("Origin")
     if origin is None or COOKIE not in request.cookies:
         return False
-    return urlsplit(origin).netloc.lower() != request.host.lower()
+    try:
+        return urlsplit(origin).netloc.lower() != request.host.lower()
+    except ValueError:  # nothing that a browser sends
+        return True
 
 
 def authentication(tokens: TokenLogin, sessions: Sessions, log: Log, *, disabled: bool = False) -> Middleware:

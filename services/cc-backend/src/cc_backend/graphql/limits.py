@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Final
 
 from graphql import (
@@ -10,7 +11,9 @@ from graphql import (
     FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLError,
+    InlineFragmentNode,
     OperationDefinitionNode,
+    SelectionNode,
     SelectionSetNode,
     ValidationContext,
     ValidationRule,
@@ -23,6 +26,9 @@ MAX_BODY: Final = 512 << 10
 MAX_UNPAGED: Final = 1000
 """Rows of a list that plain users and managers get when they ask for all."""
 MAX_IDS: Final = 100
+MAX_SAME: Final = 10
+"""Fields of one name in one selection set; validation compares each with each."""
+MAX_FRAGMENTS: Final = 50
 
 
 class Cost:
@@ -57,6 +63,10 @@ class Cost:
 def too_expensive(document: DocumentNode) -> GraphQLError | None:
     """The error for the first operation over a limit."""
     cost = Cost(document)
+    fragments = sum(isinstance(definition, FragmentDefinitionNode) for definition in document.definitions)
+    if fragments > MAX_FRAGMENTS or any(_repeats(getattr(d, "selection_set", None)) > MAX_SAME for d in document.definitions):
+        text = f"more than {MAX_FRAGMENTS} fragments, or one field more than {MAX_SAME} times in one place"
+        return GraphQLError(text, extensions={"code": "COMPLEXITY_LIMIT_EXCEEDED"})
     for definition in document.definitions:
         if isinstance(definition, OperationDefinitionNode):
             fields, depth = cost.of(definition.selection_set)
@@ -67,6 +77,23 @@ def too_expensive(document: DocumentNode) -> GraphQLError | None:
                 text = f"operation has depth {depth}, which exceeds the limit of {MAX_DEPTH}"
                 return GraphQLError(text, extensions={"code": "DEPTH_LIMIT_EXCEEDED"})
     return None
+
+
+def _repeats(selection: SelectionSetNode | None) -> int:
+    """How often a response name stands in one selection set, at most, here and below; inline fragments belong to the set around them."""
+    if selection is None:
+        return 0
+    names: Counter[str] = Counter()
+    deeper = 0
+    waiting: list[SelectionNode] = list(selection.selections)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, FieldNode):
+            names[(node.alias or node.name).value] += 1
+            deeper = max(deeper, _repeats(node.selection_set))
+        elif isinstance(node, InlineFragmentNode):
+            waiting += node.selection_set.selections
+    return max(deeper, *names.values()) if names else deeper
 
 
 class NoIntrospection(ValidationRule):

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
 from ariadne import ObjectType
 from ccdaemon.errors import InputError, PeerError
 from ccschema.jobs import Job
@@ -59,7 +60,7 @@ async def resolve_jobs_metrics(
                 data = await _load(context, job, metrics, scopes, step) if scopes is not None else await _row(context, job, metrics, step)
             except (InputError, PeerError) as e:
                 return {"id": job.id, "metrics": [], "error": e.text}
-        return {"id": job.id, "metrics": named(data if points is None else shape.sparks(data, points)), "error": None}
+        return {"id": job.id, "metrics": named(data if points is None else _drawn(data, points)), "error": None}
 
     return list(await asyncio.gather(*(one(job) for job in found if job is not None)))
 
@@ -75,6 +76,35 @@ async def _row(context: Context, job: Job, metrics: Sequence[str] | None, resolu
     data = await _load(context, job, [name for name in names if name not in devices], [Scope.CORE], resolution)
     data |= await _load(context, job, [name for name in names if name in devices], [Scope.ACCELERATOR], resolution)
     return {name: data[name] for name in names if name in data}
+
+
+def _drawn(data: JobData, points: int) -> JobData:
+    """At most `points` values a line. A metric with a statistics series is drawn by that alone: its series keep their statistics, not their data."""
+    return {name: {scope: _line(name, scope, metric, points) for scope, metric in scopes.items()} for name, scopes in data.items()}
+
+
+def _line(name: str, scope: Scope, metric: shape.JobMetric, points: int) -> shape.JobMetric:
+    band = metric.statistics_series
+    if band is None:
+        return shape.sparks({name: {scope: metric}}, points)[name][scope]
+    factor = max(1, -(-max(map(len, band)) // points))
+    # The band stays a band: a mean of minima could hide the one that matters.
+    drawn = shape.StatsSeries(
+        shape.thinned(band.mean, factor),
+        shape.thinned(band.median, factor),
+        _runs(np.fmin, band.min, factor),
+        _runs(np.fmax, band.max, factor),
+    )
+    series = [one._replace(data=shape.NO_VALUES) for one in metric.series]
+    return shape.JobMetric(metric.unit, metric.timestep * factor, series, drawn)
+
+
+def _runs(extreme: np.ufunc, values: shape.Values, factor: int) -> shape.Values:
+    """The extreme of what is there in each run of `factor` values; the last run may be shorter. NaN where nothing is."""
+    table = np.full(-(-len(values) // factor) * factor, np.nan, np.float32)
+    table[: len(values)] = values
+    out: shape.Values = extreme.reduce(table.reshape(-1, factor), axis=1)
+    return out
 
 
 async def resolve_job_stats(_: object, info: Info, id: int | str, metrics: list[str] | None = None) -> list[dict[str, object]]:

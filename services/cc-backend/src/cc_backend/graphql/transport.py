@@ -97,7 +97,7 @@ class _Endpoint:
             body = msgspec.json.decode(await _read(request), type=Body)
         except _TooLarge:
             return _plain(413, f"request body is larger than {MAX_BODY} bytes")
-        except (msgspec.DecodeError, UnicodeDecodeError) as e:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
             return _plain(400, f"json request body could not be decoded: {e}")
         kind = answer_type(request.headers.getall("Accept", []))
         try:
@@ -144,9 +144,12 @@ class _Endpoint:
         """Parsed, affordable, valid; Refusal."""
         try:
             document = parse(text, max_lexical_tokens=MAX_TOKENS)
+            expensive = too_expensive(document)
         except GraphQLError as e:
             raise Refusal("GRAPHQL_PARSE_FAILED", [e]) from e
-        if (expensive := too_expensive(document)) is not None:
+        except RecursionError:
+            raise Refusal("GRAPHQL_PARSE_FAILED", [GraphQLError("the query is nested too deeply")]) from None
+        if expensive is not None:
             raise Refusal(str((expensive.extensions or {})["code"]), [expensive])
         if errors := validate(self._schema, document, self._rules, max_errors=20):
             raise Refusal("GRAPHQL_VALIDATION_FAILED", errors)

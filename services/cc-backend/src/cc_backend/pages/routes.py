@@ -78,14 +78,12 @@ def routes(rooms: Rooms, assets: Assets) -> list[web.RouteDef]:
     return found
 
 
-def show_login(shell: Shell) -> Callable[[web.Request, int, str, str], Awaitable[web.StreamResponse]]:
-    """(request, status, kind, text) → the login page with that message, which keeps the target of a form that failed."""
+def show_login(shell: Shell) -> Callable[[int, str, str, str], web.StreamResponse]:
+    """(status, kind, text, target) → the login page with that message, which keeps the target of a form that failed."""
 
-    async def show(request: web.Request, status: int, kind: str, text: str) -> web.StreamResponse:
-        form = await request.post() if request.method == "POST" and request.path == "/login" else {}
-        target = form.get("redirect", "")
+    def show(status: int, kind: str, text: str, target: str) -> web.StreamResponse:
         title = "Bye - ClusterCockpit" if status == 200 else "Login failed - ClusterCockpit"
-        return shell.login(status, title, Message(kind, "", text, status), data.safe_redirect(target if isinstance(target, str) else ""))
+        return shell.login(status, title, Message(kind, "", text, status), data.safe_redirect(target))
 
     return show
 
