@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { bandOf, curve, sentence, zoomResolution } from "../src/core/curve";
+import { bandOf, curve, loneSamples, sentence, zoomResolution } from "../src/core/curve";
 import { csv } from "../src/core/csv";
 import { availability, finest, metricNames, missingPairs, natural } from "../src/core/metrics";
 import { roofOf, roofPoints, roofTop } from "../src/core/roofline";
@@ -190,3 +190,30 @@ test("keys", () =>
     null,
     null,
   ]));
+
+test("samples that no line can show", () => {
+  expect(loneSamples([5])).toEqual([0]);
+  expect(loneSamples([null, 5, null, 6, 7, null, null, 0])).toEqual([1, 7]);
+  expect(loneSamples([1, 2])).toEqual([]);
+});
+
+test("the server's band is drawn where the series came without data", () => {
+  const stat = { avg: 1, min: 0, max: 2 };
+  const series = Array.from({ length: 9 }, (_, i) => ({ hostname: "n1", id: String(i), statistics: stat, data: [] }));
+  const m: JobMetric = {
+    unit: null,
+    timestep: 60,
+    series,
+    statisticsSeries: { min: [0, 0], median: [1, 1], mean: [], max: [2, 2] },
+  };
+  const c = curve("flops_any", "core", m, null, null, { statistics: true });
+  expect([c?.kind, c?.lines, c?.stat]).toEqual([
+    "statistics",
+    [
+      [0, 0],
+      [1, 1],
+      [2, 2],
+    ],
+    stat,
+  ]);
+});

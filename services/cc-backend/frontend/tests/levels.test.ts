@@ -65,6 +65,25 @@ describe("footprint levels (web-ui 9.3)", () => {
   test("without thresholds or value", () => expect([level(null, 5), level(higher, null)]).toEqual(["none", "none"]));
 });
 
+// Both limits zero: none is configured. Read as numbers they would make every value of a lower-is-better metric an alert.
+describe("without limits", () => {
+  const none: Thresholds = { ...higher, alert: 0, caution: 0 };
+  test.each([
+    [0, false, "ok"],
+    [80, false, "ok"],
+    [81, false, "info"],
+    [101, false, "error"],
+    [-1, false, "error"],
+    [0, true, "ok"],
+    [99, true, "ok"],
+  ])("%s, lower is better: %s", (v, lowerIsBetter, l) => {
+    expect(level({ ...none, lowerIsBetter }, v)).toBe(l);
+    expect(tint({ ...none, lowerIsBetter }, v)).toBeNull();
+  });
+  test("without a peak nothing is beyond it", () => expect(level({ ...none, peak: 0 }, 1000)).toBe("info"));
+  test("one limit is a limit", () => expect(level({ ...higher, alert: 0 }, 0)).toBe("alert"));
+});
+
 describe("ground of a plot (web-ui 9.2)", () => {
   test.each([
     [20, "alert"],

@@ -88,6 +88,10 @@ export function curve(
   };
 }
 
+/** Places of samples with a gap (or an end) on both sides. */
+export const loneSamples = (line: readonly Value[]): number[] =>
+  line.flatMap((v, i) => (v != null && line[i - 1] == null && line[i + 1] == null ? [i] : []));
+
 /** The sentence that stands for the plot: metric, mean, range, level. */
 export function sentence(c: Curve, of: string): string {
   if (!c.stat) return `${c.metric} of ${of}: no statistics`;

@@ -12,10 +12,14 @@ export const LEVEL_WORDS: Record<Level, string> = {
 };
 export const LEVEL_ORDER: readonly Level[] = ["alert", "caution", "ok", "info", "error", "none"];
 
-/** Level of a footprint value; tested in the order alert, caution, ok, info, anything else is out of range. */
+/** Both limits zero: nobody configured any, so nothing is below (or above) them. */
+export const hasLimits = (t: Pick<Thresholds, "alert" | "caution">): boolean => t.alert !== 0 || t.caution !== 0;
+
+/** Level of a footprint value; tested in the order alert, caution, ok, info, anything else is out of range. Without a peak nothing is beyond it. */
 export function level(t: Thresholds | null, v: number | null | undefined): Level {
   if (!t || v == null) return "none";
-  if (!(v >= 0) || v > t.peak) return "error";
+  if (!(v >= 0) || (t.peak > 0 && v > t.peak)) return "error";
+  if (!hasLimits(t)) return t.lowerIsBetter || !t.normal || v <= t.normal ? "ok" : "info";
   if (t.lowerIsBetter) return v >= t.alert ? "alert" : v >= t.caution ? "caution" : "ok";
   if (v <= t.alert) return "alert";
   if (v <= t.caution) return "caution";
@@ -27,7 +31,7 @@ export const badIsHigh = (t: Thresholds): boolean => t.lowerIsBetter || t.alert 
 
 /** Ground of a plot whose mean is `mean`: alert, caution or none (web-ui 9.2, Background). */
 export function tint(t: Thresholds | null, mean: number | null): "alert" | "caution" | null {
-  if (!t || mean == null) return null;
+  if (!t || mean == null || !hasLimits(t)) return null;
   const beyond = (limit: number) => (badIsHigh(t) ? mean >= limit : mean <= limit);
   return beyond(t.alert) ? "alert" : beyond(t.caution) ? "caution" : null;
 }

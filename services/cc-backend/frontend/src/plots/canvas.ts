@@ -1,6 +1,6 @@
 import type uPlot from "uplot";
 import { num } from "../core/numbers";
-import { badIsHigh } from "../core/levels";
+import { badIsHigh, hasLimits } from "../core/levels";
 import type { Thresholds } from "../core/types";
 import type { Palette } from "./colours";
 
@@ -40,6 +40,7 @@ export type ZoneLayer = "ground" | "ruler" | "words";
 
 /** Alert zone hatched, caution zone plain, both with a ruler at the right edge and their names (web-design 5, Thresholds). */
 export function drawZones(u: uPlot, t: Thresholds, layer: ZoneLayer, p: Palette): void {
+  if (!hasLimits(t)) return;
   const { ctx, bbox: b } = u;
   const r = ratio();
   const bottom = b.top + b.height;

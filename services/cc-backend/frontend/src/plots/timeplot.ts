@@ -1,8 +1,9 @@
 import uPlot from "uplot";
-import type { Curve } from "../core/curve";
+import { type Curve, loneSamples } from "../core/curve";
 import { num, withUnit } from "../core/numbers";
 import { type TimeMode, timeLabels, timeStep, timeTicks, yRange } from "../core/ticks";
 import { type Clock, axisDuration } from "../core/times";
+import type { Value } from "../core/types";
 import { drawReferences, drawZones, font, ratio } from "./canvas";
 import type { Palette } from "./colours";
 
@@ -93,20 +94,27 @@ function timeAxis(env: Env, o: Pick<TimePlotOptions, "start" | "end" | "mode">, 
   };
 }
 
+/** Dots for samples that no line can show: those without a neighbour. */
+function dots(line: readonly Value[], size: number): uPlot.Series.Points {
+  const lone = loneSamples(line);
+  return lone.length ? { show: true, filter: () => lone, size, width: 0 } : { show: false };
+}
+
 function lineSeries(c: Curve, p: Palette, width: number): uPlot.Series[] {
-  const base: uPlot.Series = { points: { show: false }, spanGaps: false };
+  const look = (line: readonly Value[], stroke: string, w: number): uPlot.Series => ({
+    stroke,
+    width: w,
+    spanGaps: false,
+    points: { ...dots(line, Math.max(4, 3 * w)), fill: stroke },
+  });
   if (c.kind === "statistics") {
-    return [
-      { ...base, stroke: p.col("stat-min"), width: Math.min(width, 1.25) },
-      { ...base, stroke: p.col("stat-med"), width },
-      { ...base, stroke: p.col("stat-max"), width: Math.min(width, 1.25) },
-    ];
+    const thin = Math.min(width, 1.25);
+    const [min = [], middle = [], max = []] = c.lines;
+    return [look(min, p.col("stat-min"), thin), look(middle, p.col("stat-med"), width), look(max, p.col("stat-max"), thin)];
   }
   const many = c.lines.length > MANY_LINES;
-  return c.lines.map((_, k) => ({
-    ...base,
-    stroke: many ? p.col("s1") : p.line(c.colours[k] ?? k),
-    width: many ? Math.min(width, 1) : width,
+  return c.lines.map((line, k) => ({
+    ...look(line, many ? p.col("s1") : p.line(c.colours[k] ?? k), many ? Math.min(width, 1) : width),
     alpha: many ? 0.4 : 1,
   }));
 }
