@@ -287,3 +287,17 @@ def test_usage_of_a_known_layout(make_engine: Callable[..., Engine]) -> None:
     put(engine, "h", range(640 * 100, 640 * 100 + 10, 10), series=17)
     assert engine.usage().bytes == 32 * 256
     assert (engine.usage().series, engine.usage().hosts, engine.usage().oldest) == (17, 1, 640 * 99)
+
+
+def test_equal_keys_of_hosts_are_one_object_and_changing_names_do_not_fill_memory(
+    make_engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = make_engine()
+    put(engine, "a", range(1000, 1010, 10), series=3)
+    put(engine, "b", range(1000, 1010, 10), series=3)
+    a, b = (engine.series_keys(HostKey("c", host), range(3)) for host in "ab")
+    assert all(x is y for x, y in zip(a, b, strict=True))
+    monkeypatch.setattr("ccstore.registry.MAX_WORDS", 50)
+    put(engine, "a", range(1000, 1010, 10), series=400)
+    assert len(engine._registry._words) <= 50
+    assert engine.usage().series == 403

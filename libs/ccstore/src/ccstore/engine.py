@@ -126,7 +126,7 @@ class Engine:
     def series_keys(self, host: HostKey, ids: Iterable[int]) -> list[SeriesKey]:
         """What the log must declare before samples of these ids. KeyError: unknown host."""
         slots = self._host(host).slots
-        return [self._registry.key(slots[id_]) for id_ in ids]
+        return [self._registry.shared(self._registry.key(slots[id_])) for id_ in ids]
 
     def usage(self) -> Usage:
         """Exact; walks the groups, not the tiles."""

@@ -22,6 +22,8 @@ NO_TILE = np.iinfo(np.int64).min
 MAX_NAME = 255
 """Bytes of a cluster, host, metric or level name."""
 
+MAX_WORDS = 1 << 17
+
 SLOT = np.dtype(
     [
         ("group", "i4"),
@@ -233,14 +235,16 @@ class Registry:
             level = child
         series = level.series.get(metric)
         if series is None:
-            series = host.retired.pop((levels, metric), None) or Series(self._shared(levels), self._shared(metric))
+            series = host.retired.pop((levels, metric), None) or Series(self.shared(levels), self.shared(metric))
             level.series[series.metric] = series
             host.by_metric.setdefault(series.metric, []).append(series)
             self.series += 1
         return series
 
-    def _shared(self, word: T) -> T:
-        """One object for equal words: hosts have the same levels and metrics."""
+    def shared(self, word: T) -> T:
+        """One object for equal words: hosts have the same levels, metrics and keys. Names that come and go do not fill memory."""
+        if len(self._words) >= MAX_WORDS:
+            self._words.clear()
         shared: T = self._words.setdefault(word, word)
         return shared
 
