@@ -174,6 +174,7 @@ def test_conditions_that_do_not_hold(text):
 
 @pytest.mark.parametrize("text", FAILS)
 def test_conditions_that_fail_for_these_values(text):
+    """PITFALL: a value that is no truth value (`tags.type`) ends the whole program in the reference."""
     with pytest.raises(EvalError):
         condition(text)
 
@@ -344,6 +345,14 @@ def test_protected_fields_stay():
     assert dict(p.failed) == {"delete_field_if[0]": 1}
 
 
+def test_rules_of_a_stage_run_in_the_order_of_the_file():
+    """PITFALL: their order is random in the reference."""
+    keys = [f"k{n}" for n in range(20)]
+    for order in (keys, keys[::-1]):
+        p = processor(add_tags_if=[put("last", key, f"tags.last != '{key}'") for key in order])
+        assert result(p).head.tags["last"] == order[-1]
+
+
 def test_renaming_by_condition_may_chain():
     p = processor(rename_messages_if={"name == 'm'": "n", "name == 'n'": "o"})
     got = result(p)
@@ -365,7 +374,7 @@ def test_the_prefix_example_of_the_tutorial():
      (5.0, "us", "m", 5.0), (5.0, "%", "M", 5.0), (5.0, "kB", "Q", 5.0), (1.0, "KB", "Ki", 1000 / 1024)],
 )  # fmt: skip
 def test_converted_values(value, unit, prefix, want):
-    """PITFALL: integers lose their fraction in the reference."""
+    """PITFALLs of the reference: integers lose their fraction; units with the prefix u or n cannot be converted (here: left alone)."""
     got = result(processor(change_unit_prefix={"true": prefix}), Message(head("m", {}, {"unit": unit}), {"value": value}, 0)).fields[
         "value"
     ]

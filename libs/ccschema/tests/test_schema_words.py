@@ -68,6 +68,7 @@ def test_natural_keys_of_any_names_compare(a, b):
     ("x", "want"), [(2.125, 2.13), (-2.125, -2.13), (0.125, 0.13), (1.004, 1.0), (0.0, 0.0), (2.5, 2.5), (1e300, 1e300)]
 )
 def test_round2_goes_away_from_zero(x, want):
+    """PITFALL: Python's `round` goes to the even neighbour."""
     assert round2(x) == want
 
 
@@ -195,6 +196,7 @@ def test_host_lists(text, names):
      ("n[1-" + "9" * 5000 + "]", "more than 18 digits")],
 )  # fmt: skip
 def test_texts_that_are_no_host_list(text, why):
+    """PITFALL: huge ranges exhaust the memory in the reference."""
     with pytest.raises(ValueError) as e:
         expand(text)
     assert why in str(e.value) and len(str(e.value)) < 300
@@ -217,6 +219,7 @@ def test_host_list_parsers_raise_nothing_but_value_errors(text):
      ("[1-9,10-20]", 20, "15", "21"), ("a[1-3],a[2-4]", 4, "a4", "a5")],
 )  # fmt: skip
 def test_node_lists(text, count, member, stranger):
+    """PITFALLs: the reference expands only the first bracket and drops suffixes (`r[1-2]n[1-3]x`), and an empty term crashes it."""
     nodes = NodeList(text)
     assert len(nodes) == count == len(nodes.names())
     assert member is None or (member in nodes and member in nodes.names())
@@ -224,6 +227,7 @@ def test_node_lists(text, count, member, stranger):
 
 
 def test_the_star_matches_everything_and_counts_nothing():
+    """PITFALL: the node count of `*` is an error in the reference."""
     assert "anything.at-all" in NodeList("*") and len(NodeList("*")) == 0
 
 

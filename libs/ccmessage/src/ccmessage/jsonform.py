@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import msgspec
+from ccschema.jsonin import BodyError, decode
 
 from .message import FieldValue, Message, MessageError, head, message
 
@@ -58,28 +59,28 @@ def parse_timestamp(text: str) -> int:
 
 class _Form(msgspec.Struct):
     name: str = ""
-    tags: dict[str, str] | None = None
-    fields: dict[str, Any] | None = None
+    tags: dict[str, str] = {}
+    fields: dict[str, Any] = {}
     timestamp: str = ""
 
 
 def decode_json(body: bytes) -> list[Message]:
     """One message or an array of them; every one is checked. Numbers become floats, nested values are left out. MessageError."""
     try:
-        forms = msgspec.json.decode(body, type=_Form | list[_Form])
-    except (msgspec.MsgspecError, RecursionError) as e:
+        forms = decode(body, list[_Form]) if body.lstrip()[:1] == b"[" else [decode(body, _Form)]
+    except BodyError as e:
         raise MessageError(f"invalid JSON message: {e}") from None
-    return list(_checked(forms if isinstance(forms, list) else [forms]))
+    return list(_checked(forms))
 
 
 def _checked(forms: list[_Form]) -> Iterator[Message]:
     for form in forms:
-        fields = dict(_usable(form.fields or {}))
+        fields = dict(_usable(form.fields))
         if form.fields and not fields:
             raise MessageError("all field values were nil or invalid")
         if not form.timestamp:
             raise MessageError("timestamp cannot be zero")
-        yield message(head(form.name, form.tags or {}), fields, parse_timestamp(form.timestamp))
+        yield message(head(form.name, form.tags), fields, parse_timestamp(form.timestamp))
 
 
 def _usable(fields: Mapping[str, Any]) -> Iterator[tuple[str, FieldValue]]:

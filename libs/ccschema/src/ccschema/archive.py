@@ -73,6 +73,8 @@ class JobMetric(msgspec.Struct, rename="camel", omit_defaults=True):
 JobData = dict[str, dict[Scope, JobMetric]]
 """metric → scope → series."""
 
+# What msgspec raises for bytes that are no JSON text of the type: invalid UTF-8 in keys and too deep nesting are classes of their own.
+_BROKEN = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _SAMPLES = msgspec.json.Decoder(list[float | None])
 _METRIC = msgspec.json.Decoder(JobMetric)
 _RAW_METRICS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -83,7 +85,7 @@ def samples(series: Series) -> list[float]:
     """Values of a series, NaN for null. DocumentError: the data is no list of numbers."""
     try:
         return [NAN if value is None else value for value in _SAMPLES.decode(series.data)]
-    except msgspec.MsgspecError as e:
+    except _BROKEN as e:
         raise DocumentError(f"data of {series.hostname}: {e}") from None
 
 
@@ -95,7 +97,7 @@ def decode_data(document: bytes, metrics: Iterable[str] | None = None, scopes: I
     wanted, asked = set(metrics) if metrics is not None else None, set(scopes) if scopes is not None else None
     try:
         tree = _RAW_METRICS.decode(document)
-    except msgspec.MsgspecError as e:
+    except _BROKEN as e:
         raise DocumentError(f"data document: {e}") from None
     result: JobData = {}
     for metric, raw in tree.items():
@@ -110,7 +112,7 @@ def decode_data(document: bytes, metrics: Iterable[str] | None = None, scopes: I
 def _decode_scopes(metric: str, raw: msgspec.Raw, asked: set[Scope] | None) -> dict[Scope, JobMetric]:
     try:
         by_scope = _RAW_METRICS.decode(raw)
-    except msgspec.MsgspecError as e:
+    except _BROKEN as e:
         raise DocumentError(f"data document: {metric}: {e}") from None
     result = {}
     for word, entry in by_scope.items():
@@ -119,7 +121,7 @@ def _decode_scopes(metric: str, raw: msgspec.Raw, asked: set[Scope] | None) -> d
             continue
         try:
             result[scope] = _METRIC.decode(entry)
-        except msgspec.MsgspecError as e:
+        except _BROKEN as e:
             raise DocumentError(f"data document: {metric}, {word}: {e}") from None
     return result
 
@@ -135,15 +137,23 @@ def encode_data(data: Mapping[str, Mapping[Scope, JobMetric]]) -> bytes:
 
 
 def decode_meta(document: bytes) -> Job:
-    """A `meta.json`. Unknown keys (`stopTime`, `exclusive` …) are ignored. DocumentError says what is wrong."""
+    """A `meta.json`. Unknown keys (`stopTime`, `exclusive` …) and `statistics.filesystems` are ignored. DocumentError says what is
+    wrong."""
     try:
         return _META.decode(document)
-    except msgspec.MsgspecError:
+    except _BROKEN:
         pass
-    try:  # nulls, and keys in another case
-        return msgspec.convert(shaped(first_value(document), Job), type=Job)
-    except (msgspec.ValidationError, BodyError) as e:
+    try:  # nulls, keys in another case, `filesystems`
+        return msgspec.convert(_without_lists(shaped(first_value(document), Job)), type=Job)
+    except (msgspec.ValidationError, BodyError, RecursionError) as e:
         raise DocumentError(f"meta document: {e}") from None
+
+
+def _without_lists(meta: Any) -> Any:
+    """Without the array `filesystems` that old schemas suggest among the statistics."""
+    if isinstance(meta, dict) and isinstance(meta.get("statistics"), dict):
+        meta["statistics"] = {metric: entry for metric, entry in meta["statistics"].items() if not isinstance(entry, list)}
+    return meta
 
 
 def encode_meta(job: Job) -> bytes:

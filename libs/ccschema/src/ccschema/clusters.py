@@ -351,6 +351,9 @@ def _warnings(cluster: Cluster, directory: str) -> Iterator[str]:
         unknown = {o.name for o in metric.sub_clusters} - {s.name for s in cluster.sub_clusters}
         for name in sorted(unknown):
             yield f"metric '{metric.name}' in cluster '{cluster.name}' has settings for the unknown subcluster '{name}'"
+    names = [sub.name for sub in cluster.sub_clusters]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield f"cluster '{cluster.name}' has the subcluster '{name}' twice; the first counts"
     yield from HostMap(cluster).overlaps()
 
 

@@ -8,13 +8,15 @@ series are allowed, unknown unit bases are warnings, and of the recommended metr
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import msgspec
 
 from .archive import DocumentError, JobMetric, Statistics, StatsSeries, samples
-from .clusters import Cluster, SubCluster
+from .clusters import Cluster, MetricConfig, SubCluster, SubClusterConfig
 from .jobs import SHARED, Job, JobState, JobStatistics
+from .jsonin import first_value
 from .scopes import Scope
 from .units import MetricUnit
 
@@ -36,6 +38,21 @@ class Finding(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"SCHEMA/VALIDATE > {self.path}: {self.text}"
+
+
+# Metrics that the schema wants at one scope; a cluster may measure them elsewhere, so these are hints.
+RECOMMENDED_SCOPES = dict.fromkeys(
+    ("mem_used", "net_bw", "cpu_load", "eth_read_bw", "eth_write_bw", "ic_rcv_packets", "ic_send_packets", "ic_read_bw", "ic_write_bw"),
+    Scope.NODE,
+) | dict.fromkeys(("acc_utilization", "acc_mem_used", "acc_power"), Scope.ACCELERATOR)
+_KEYS_OF_A_METRIC = ("name", "unit", "scope", "timestep", "peak", "normal", "caution", "alert")
+_KEYS_OF_A_SUB_CLUSTER = (
+    "name", "nodes", "topology", "processorType", "socketsPerNode", "coresPerSocket", "threadsPerCore", "flopRateScalar", "flopRateSimd",
+    "memoryBandwidth",
+)  # fmt: skip
+_KEYS_OF_A_TOPOLOGY = ("node", "socket", "memoryDomain")
+_KEYS_OF_AN_ACCELERATOR = ("id", "type", "model")
+_METRIC_NAME = re.compile(r"[a-zA-Z0-9_]+", re.ASCII)
 
 
 def fatal(findings: Iterable[Finding]) -> list[Finding]:
@@ -120,8 +137,8 @@ def data_findings(data: Mapping[str, Mapping[Scope, JobMetric]], sub_cluster: Su
     """What is wrong with a `data.json`."""
     found = list(_missing("data", RECOMMENDED_DATA, data, sub_cluster))
     for metric, by_scope in data.items():
-        if not by_scope:
-            found.append(Finding(metric, "has no scope"))
+        if (wanted := RECOMMENDED_SCOPES.get(metric)) is not None and wanted not in by_scope:
+            found.append(Finding(metric, f"has no data at scope {wanted}, which is recommended for it", fatal=False))
         for scope, entry in by_scope.items():
             found.extend(_metric(f"{metric}.{scope}", entry))
     return found
@@ -175,13 +192,24 @@ def _cluster_metrics(cluster: Cluster) -> Iterator[Finding]:
     for metric in cluster.metric_config:
         path = f"metricConfig.{metric.name}"
         yield from _unit(f"{path}.unit", metric.unit)
-        for key, word, allowed in (
-            ("aggregation", metric.aggregation, ("", "sum", "avg")),
-            ("footprint", metric.footprint, ("", "avg", "max", "min")),
-            ("energy", metric.energy, ("", "power", "energy")),
-        ):
-            if word not in allowed:
-                yield Finding(f"{path}.{key}", f"must be one of {', '.join(filter(None, allowed))}, is {word!r}")
+        yield from _one_of(f"{path}.aggregation", metric.aggregation, ("sum", "avg"))
+        yield from _kinds(path, metric)
+        for override in metric.sub_clusters:
+            yield from _kinds(f"{path}.subClusters.{override.name}", override)
+        if not _METRIC_NAME.fullmatch(metric.name):
+            yield Finding(
+                path, "cannot be used in footprint filters and histograms: its name has more than letters, digits and _", fatal=False
+            )
+
+
+def _kinds(path: str, of: MetricConfig | SubClusterConfig) -> Iterator[Finding]:
+    yield from _one_of(f"{path}.footprint", of.footprint, ("avg", "max", "min"))
+    yield from _one_of(f"{path}.energy", of.energy, ("power", "energy"))
+
+
+def _one_of(path: str, word: str, allowed: tuple[str, ...]) -> Iterator[Finding]:
+    if word and word not in allowed:
+        yield Finding(path, f"must be one of {', '.join(allowed)}, is {word!r}")
 
 
 def _sub_clusters(cluster: Cluster) -> Iterator[Finding]:
@@ -199,3 +227,42 @@ def _sub_clusters(cluster: Cluster) -> Iterator[Finding]:
         for at, accelerator in enumerate(sub.topology.accelerators):
             if accelerator.type not in ACCELERATOR_TYPES:
                 yield Finding(f"{path}.topology.accelerators[{at}].type", f"unknown type {accelerator.type!r}", fatal=False)
+
+
+def missing_cluster_keys(document: bytes) -> list[Finding]:
+    """Keys that the schema requires and a `cluster.json` leaves out, or has as null: loading takes zero or empty for them.
+
+    BodyError: the document is no JSON text.
+    """
+    top = first_value(document)
+    found: list[Finding] = []
+    for path, metric in _objects(top, "metricConfig"):
+        found.extend(_absent(path, metric, _KEYS_OF_A_METRIC))
+        for place, override in _objects(metric, "subClusters"):
+            found.extend(_absent(f"{path}.{place}", override, ("name",)))
+    for path, sub in _objects(top, "subClusters"):
+        found.extend(_absent(path, sub, _KEYS_OF_A_SUB_CLUSTER))
+        topology = _value(sub, "topology")
+        if isinstance(topology, dict):
+            found.extend(_absent(f"{path}.topology", topology, _KEYS_OF_A_TOPOLOGY))
+        for place, accelerator in _objects(topology, "accelerators"):
+            found.extend(_absent(f"{path}.topology.{place}", accelerator, _KEYS_OF_AN_ACCELERATOR))
+    return found
+
+
+def _value(of: object, key: str) -> object:
+    """Keys match in any case, as on loading."""
+    if not isinstance(of, dict):
+        return None
+    return of.get(key, next((value for name, value in of.items() if name.casefold() == key.casefold()), None))
+
+
+def _objects(of: object, key: str) -> Iterator[tuple[str, dict[str, object]]]:
+    entries = _value(of, key)
+    for at, entry in enumerate(entries if isinstance(entries, list) else ()):
+        if isinstance(entry, dict):
+            yield f"{key}[{at}]", entry
+
+
+def _absent(path: str, of: dict[str, object], keys: Iterable[str]) -> Iterator[Finding]:
+    return (Finding(f"{path}.{key}", "is missing") for key in keys if _value(of, key) is None)
