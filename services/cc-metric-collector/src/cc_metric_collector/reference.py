@@ -5,6 +5,7 @@ python -m cc_metric_collector.reference docs/reference/collector      (a test ho
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from importlib import import_module
@@ -58,6 +59,7 @@ def described(type_: Any) -> tuple[str, str]:
     shown = type_.__name__ if isinstance(type_, type) and not get_args(type_) else str(type_)
     for module in ("typing.", "ccmessage.processor.options.", "ccdaemon.config.types."):
         shown = shown.replace(module, "")
+    shown = re.sub(r"cc_metric_collector\.(\w+\.)+", "", shown)
     return shown.replace("|", "or"), text
 
 

@@ -28,6 +28,11 @@ COLLECTORS: Mapping[str, str] = {
     "nfs3stat": "nfsstat:Nfs3stat",
     "nfs4stat": "nfsstat:Nfs4stat",
     "lustrestat": "lustrestat:Lustrestat",
+    "beegfs_meta": "beegfs:BeegfsMeta",
+    "beegfs_storage": "beegfs:BeegfsStorage",
+    "gpfs": "gpfs:Gpfs",
+    "smartmon": "smartmon:Smartmon",
+    "ipmistat": "ipmistat:Ipmistat",
 }
 SINKS: Mapping[str, str] = {"http": "http:HttpSink", "nats": "nats:NatsSink", "stdout": "stdout:StdoutSink"}
 RECEIVERS: Mapping[str, str] = {"http": "http:HttpReceiver", "nats": "nats:NatsReceiver"}
