@@ -21,7 +21,7 @@ from cc_metric_collector.sinks.spool import Spool
 from ccdaemon.config.types import Secret
 from ccdaemon.ledger import Ledger
 from ccdaemon.log import make_log
-from ccmessage.encode import Encoder, Precision
+from ccmessage.encode import Batch, Encoder, Precision
 from ccmessage.processor import Processor
 from ccmessage.processor.options import ProcessorOptions
 
@@ -296,6 +296,19 @@ async def test_without_a_spool_the_oldest_is_dropped_and_counted(make_runner, mo
     assert dict(ledger.reasons()) == {"queue full": 6}
 
 
+async def test_a_damaged_record_of_the_spool_is_counted(peer, make_runner, tmp_path):
+    spool = Spool(tmp_path / "spool", 10**9)
+    for n in range(3):
+        spool.append(Batch(f"m value={n} {n}\n".encode(), 1, n, Precision.S))
+    spool.close()
+    (file,) = (tmp_path / "spool").glob("*.spool")
+    file.write_bytes(file.read_bytes().replace(b"value=1 1", b"value=9 9"))
+    ledger = Ledger("s")
+    await make_runner(http(peer), ledger=ledger)
+    await until(lambda: ledger.totals() == (3, 2, 1))
+    assert peer.values == [0, 2] and dict(ledger.reasons()) == {"damaged in the spool": 1}
+
+
 async def test_refused_in_part(make_runner):
     sink, ledger = Scripted(), Ledger("s")
     sink.gate.set()
@@ -373,7 +386,7 @@ from cc_metric_collector.sinks.runner import Options, SinkRunner
 from cc_metric_collector.sinks.spool import Spool
 from ccdaemon.ledger import Ledger
 from ccdaemon.log import make_log
-from ccmessage.encode import Encoder, Precision
+from ccmessage.encode import Batch, Encoder, Precision
 from ccmessage.processor import Processor
 from ccmessage.processor.options import ProcessorOptions
 

@@ -99,6 +99,40 @@ def test_a_torn_last_write_costs_only_itself(tmp_path):
     assert drain(Spool(tmp_path, BIG)) == [batch(0), batch(1)]
 
 
+def damage(file: Path, what: bytes) -> None:
+    data = file.read_bytes()
+    assert data.count(what) == 1
+    file.write_bytes(data.replace(what, b"X" * len(what)))
+
+
+def test_a_damaged_record_costs_itself_and_is_counted(tmp_path):
+    spool = Spool(tmp_path, BIG)
+    for n in range(4):
+        spool.append(batch(n))
+    (file,) = tmp_path.glob("*.spool")
+    spool.close()
+    damage(file, b"m value=1 1")
+    spool = Spool(tmp_path, BIG)
+    assert spool.lines == 4 and spool.lost() == 1 and spool.lost() == 0
+    assert drain(spool) == [batch(0), batch(2), batch(3)]
+
+
+def test_what_is_damaged_meanwhile_is_counted_and_numbers_stay_right(tmp_path):
+    spool = Spool(tmp_path, 40_000)
+    for n in range(6):
+        spool.append(batch(n, 4000))
+    first, second, *_ = sorted(tmp_path.glob("*.spool"))
+    damage(first, b"m value=1 1")
+    damage(second, b"m value=4 4")
+    found = []
+    while (head := spool.head()) is not None:
+        found.append(head[1].first_ns // 10**9)
+        assert spool.pop(head[0])
+    assert found == [0, 2, 3, 5] and spool.lost() == 2
+    number, _ = spool.append(batch(7))
+    assert spool.head() == (number, batch(7))
+
+
 def test_a_foreign_file_is_put_aside(tmp_path):
     (tmp_path / "0000000001.spool").write_bytes(b"something else" * 100)
     spool = Spool(tmp_path, BIG)

@@ -61,6 +61,9 @@ class Spooled(Protocol):
     def pop(self, number: int) -> bool:
         """Forget a batch that was sent; False if it had been dropped meanwhile."""
 
+    def lost(self) -> int:
+        """Lines found damaged since the last call."""
+
     def close(self) -> None: ...
 
 
@@ -287,7 +290,9 @@ class SinkRunner:
         """The oldest batch and its number in the spool, or None when there is none (then `_ready` is cleared)."""
         while self._in_spool:
             assert self._disk is not None and self._spool is not None
-            found, appended = await self._disk.run(_look, self._spool)
+            found, appended, damaged = await self._disk.run(_look, self._spool)
+            if damaged:
+                self._lost(damaged, "damaged in the spool", 0)
             if found is not None:
                 return found
             if appended == self._handed:  # nothing on its way either
@@ -370,5 +375,5 @@ class SinkRunner:
         await self._sink.close()
 
 
-def _look(spool: Spooled) -> tuple[tuple[int, Batch] | None, int]:
-    return spool.head(), spool.appended
+def _look(spool: Spooled) -> tuple[tuple[int, Batch] | None, int, int]:
+    return spool.head(), spool.appended, spool.lost()

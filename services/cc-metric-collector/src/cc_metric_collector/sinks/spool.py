@@ -47,7 +47,10 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Spool:
-    """`appended`: calls of append so far. `lines`: what it held when it was opened. `damaged`: files put aside, for the log."""
+    """`appended`: calls of append so far. `lines`: what it held when it was opened. `damaged`: files put aside, for the log.
+
+    A place that was found damaged at opening counts as one of these lines: how many there were cannot be told.
+    """
 
     def __init__(self, directory: Path, max_size: int) -> None:
         """Open or make; OSError, OperatorError when another process has it."""
@@ -63,8 +66,9 @@ class Spool:
         self._first = 0  # number of the oldest batch
         self.appended = 0
         self.damaged: list[Path] = []
+        self._lost = 0  # lines found damaged and not yet reported
         self._recover()
-        self.lines = sum(segment.lines for segment in self._segments)
+        self.lines = sum(segment.lines for segment in self._segments) + self._lost
 
     def size(self) -> int:
         """Bytes of all segments."""
@@ -98,7 +102,8 @@ class Spool:
                 batch = self._read(self._segments[0], self._entries[0])
                 if batch is not None:
                     return self._first, batch
-                self._forget_entry()  # damaged meanwhile
+                self._lost += self._entries[0].lines  # damaged meanwhile
+                self._forget_entry()
             else:
                 self._next_segment()
         return None
@@ -113,6 +118,11 @@ class Spool:
         if self._segments:
             self._save_cursor(self._segments[0].number, self._entries[0].offset if self._entries else START)
         return True
+
+    def lost(self) -> int:
+        """Lines found damaged since the last call."""
+        lines, self._lost = self._lost, 0
+        return lines
 
     def close(self) -> None:
         if self._writer is not None:
@@ -129,7 +139,8 @@ class Spool:
             if its_number < number:
                 path.unlink()
                 continue
-            entries = self._scan(path, offset if its_number == number else START)
+            entries, places = self._scan(path, offset if its_number == number else START, last=path == found[-1][1])
+            self._lost += places
             if not entries:
                 path.unlink(missing_ok=True)
                 continue
@@ -137,14 +148,18 @@ class Spool:
                 self._entries = deque(entries)
             self._segments.append(Segment(its_number, path, path.stat().st_size, len(entries), sum(e.lines for e in entries)))
 
-    def _scan(self, path: Path, start: int) -> list[Entry]:
-        """Batches of a segment from an offset on. A file that is none of ours is put aside."""
+    def _scan(self, path: Path, start: int, *, last: bool) -> tuple[list[Entry], int]:
+        """Batches of a segment from an offset on, and the number of damaged places. A file that is none of ours is put aside.
+
+        The torn end of the last segment is none: that batch was never said to be on disk.
+        """
         try:
             with Reader(path, KIND, start=start) as reader:
-                return [Entry(f.offset, f.end, RECORD.unpack_from(f.payload)[1]) for f in reader if len(f.payload) >= RECORD.size]
+                entries = [Entry(f.offset, f.end, RECORD.unpack_from(f.payload)[1]) for f in reader if len(f.payload) >= RECORD.size]
+                return entries, sum(1 for damage in reader.damage if not (last and damage.tail))
         except JournalError:
             self.damaged.append(quarantine(path))
-            return []
+            return [], 1
 
     def _writable(self) -> tuple[Writer, Segment]:
         if self._writer is not None and (self._writer.size >= self._segment_size or self._writer.broken):
@@ -184,7 +199,16 @@ class Spool:
             self._writer = None
         self._save_cursor(segment.number + 1, START)
         segment.path.unlink(missing_ok=True)
-        self._entries = deque(self._scan(self._segments[0].path, START)) if self._segments else deque()
+        self._entries = deque(self._open_segment(self._segments[0])) if self._segments else deque()
+
+    def _open_segment(self, segment: Segment) -> list[Entry]:
+        """Its batches; what it should hold and does not was damaged meanwhile."""
+        entries, _ = self._scan(segment.path, START, last=False)
+        lines = sum(entry.lines for entry in entries)
+        self._lost += segment.lines - lines
+        self._first += segment.batches - len(entries)
+        segment.batches, segment.lines = len(entries), lines
+        return entries
 
     def _drop_segment(self) -> int:
         lines, batches = self._segments[0].lines, self._segments[0].batches
