@@ -93,7 +93,7 @@ def test_nothing_acknowledged_is_lost(demo: Demo, tmp_path: Path) -> None:
     writer = Writer(demo)
     writer.start()
     jobs, restarted = [], []
-    with running():
+    try:
         for name in [*DAEMONS, *DAEMONS, "cc-backend"]:
             jobs.append(demo.sbatch(script, f"j-{name}"))
             time.sleep(chance.uniform(1, 4))
@@ -101,13 +101,12 @@ def test_nothing_acknowledged_is_lost(demo: Demo, tmp_path: Path) -> None:
         time.sleep(5)
         writer.ended.set()
         writer.join(10)
-        try:
-            check_samples(demo, writer)
-            check_jobs(demo, jobs)
-            check_collector(demo, began)
-        finally:
-            for process in restarted:
-                process.kill()
+        check_samples(demo, writer)
+        check_jobs(demo, jobs)
+        check_collector(demo, began)
+    finally:
+        for process in restarted:
+            process.kill()
 
 
 def check_samples(demo: Demo, writer: Writer) -> None:
