@@ -174,7 +174,9 @@ def add_parts(app: Application, config: Config, core: Core, sock: socket.socket,
     site.router.add_routes(frontend_api.routes(rooms, keys.private, config.auth.jwts.max_age))
     site.router.add_routes(nodes_api.routes(reports, gate))
     site.router.add_routes(store_api.routes(store, gate))
-    site.router.add_routes(transport.routes(transport.make_rooms(database, catalogue, dispatcher, time.time), log))
+    site.router.add_routes(
+        transport.routes(transport.make_rooms(database, catalogue, dispatcher, time.time, config.main.short_running_jobs_duration), log)
+    )
     site.router.add_get("/metrics", metrics_route(app.registry, gate))
     texts = load_texts(OWN_TEXTS, log.warning)
     rooms_of_pages = pages.Rooms(database, catalogue, dispatcher, config, shell, log, texts, config.main.disable_authentication)

@@ -220,20 +220,6 @@ async def test_metric_data_of_all_rows_in_one_request(graphql):
     assert found[4]["flops_any", "core"]["timestep"] == 20
 
 
-async def test_a_row_with_many_lines_is_its_band(graphql):
-    _, answer = await graphql.ask(
-        """{jobsMetrics(ids:[1], metrics:["flops_any","power"], scopes:[hwthread], points: 30){metrics{name scope metric{timestep
-        series{id statistics{avg} data} statisticsSeries{min median mean max}}}}}"""
-    )
-    assert "errors" not in answer
-    threads, sockets = (m["metric"] for m in answer["data"]["jobsMetrics"][0]["metrics"])
-    assert [(one["id"], one["statistics"]["avg"], one["data"]) for one in threads["series"]] == [(str(t), t, []) for t in range(8)]
-    band = threads["statisticsSeries"]
-    assert (threads["timestep"], band["mean"], len(band["min"])) == (20, [], 30)
-    assert [band[row][7] for row in ("min", "median", "max")] == [0, 3.5, 7]
-    assert sockets["statisticsSeries"] is None and [len(one["data"]) for one in sockets["series"]] == [30, 30]  # two lines stay lines
-
-
 async def test_statistics(graphql):
     _, answer = await graphql.ask(
         '{jobStats(id:3, metrics:["power","nope","cpu_load"]){name data{avg min max}} '
@@ -330,6 +316,7 @@ OPEN_FIELDS = {
 OWN = {
     "jobs": "jobs{items{id} count}",
     "jobsMetrics": 'jobsMetrics(ids:[1,2,3,4,5,6,7], metrics:["cpu_load"]){id}',
+    "jobsStatistics": "jobsStatistics{totalJobs}",
     "tags": "tags{name}",
     "user": "",
 }

@@ -31,13 +31,14 @@ NO_JOB: Final = "no such job"
 
 
 class Rooms(msgspec.Struct, frozen=True):
-    """What all requests share."""
+    """What all requests share. short_job: seconds below which a job counts as short."""
 
     database: Database
     catalogue: Catalogue
     dispatcher: Dispatcher
     clock: Callable[[], float]
     partitions: AsyncCache[str, list[str]]
+    short_job: int = 300
 
 
 class Batch(Generic[K, V]):

@@ -9,7 +9,7 @@ from ariadne import make_executable_schema
 from ariadne.utils import convert_camel_case_to_snake
 from graphql import GraphQLObjectType, GraphQLSchema
 
-from . import clusters, jobs, metrics, nodes
+from . import clusters, jobs, metrics, nodes, statistics
 from .scalars import exact, scalars
 
 
@@ -19,7 +19,7 @@ def published() -> str:
 
 
 def make_schema() -> GraphQLSchema:
-    bindables = [*scalars(), *jobs.bindables(), *metrics.bindables(), *nodes.bindables(), *clusters.bindables()]
+    bindables = [*scalars(), *jobs.bindables(), *metrics.bindables(), *nodes.bindables(), *statistics.bindables(), *clusters.bindables()]
     schema = make_executable_schema(published(), *bindables)
     exact(schema)
     for name, type_ in schema.type_map.items():

@@ -74,9 +74,11 @@ def routes(rooms: Rooms, log: Log, *, introspection: bool = False) -> list[web.R
     return [web.route("*", PATH, endpoint.handle)]
 
 
-def make_rooms(database: Any, catalogue: Any, dispatcher: Any, clock: Any) -> Rooms:
+def make_rooms(database: Any, catalogue: Any, dispatcher: Any, clock: Any, short_job: int = 300) -> Rooms:
     """Rooms with empty caches."""
-    return Rooms(database=database, catalogue=catalogue, dispatcher=dispatcher, clock=clock, partitions=AsyncCache(10_000))
+    return Rooms(
+        database=database, catalogue=catalogue, dispatcher=dispatcher, clock=clock, partitions=AsyncCache(10_000), short_job=short_job
+    )
 
 
 class _Endpoint:
