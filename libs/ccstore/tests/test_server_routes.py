@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
+from ccdaemon.errors import PeerError
 from ccdaemon.ledger import Registry
 from ccdaemon.log import make_log
 from ccstore.metrics import MetricSpec, MetricTable
@@ -60,7 +61,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
         return None if made.allowed else web.Response(status=401, text="no")
 
     app.router.add_routes(store_routes(store, guard, post_health=True))  # type: ignore[arg-type]
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, auto_decompress=False)
     await runner.setup()
     listener = web.TCPSite(runner, "127.0.0.1", 0)
     await listener.start()
@@ -285,3 +286,30 @@ async def test_many_at_once_and_each_is_in_the_log(site: Site) -> None:
 async def test_wrong_method(site: Site) -> None:
     status, _, headers = await site("PUT", "/api/write", b"")
     assert status == 405 and headers["Allow"] == "POST"
+
+
+async def test_packed_bodies_of_every_form(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several members are one body; what is no gzip, or only its beginning, stores nothing."""
+    packing = {"Content-Encoding": "gzip"}
+    body = b"".join(b"cpu_load,cluster=c,hostname=z value=%d %d\n" % (i, now() - 60 * i) for i in range(5))
+    for step in (1 << 18, 7):
+        monkeypatch.setattr("ccstore.server.routes.INFLATE", step)
+        for packed in (gzip.compress(body.rstrip()), gzip.compress(body) + gzip.compress(body.replace(b"=z", b"=y"))):
+            assert (await site("POST", "/api/write", packed, headers=packing))[0] == 200
+        assert {h.host for h in site.store.engine.hosts()} == {"y", "z"}
+        for wrong in (b"", body, gzip.compress(body)[:-1], gzip.compress(body)[:20], gzip.compress(body) + b"x"):
+            wrong = wrong.replace(b"=z", b"=wrong")
+            assert (await site("POST", "/api/write", wrong, headers=packing))[0] == 400
+        assert {h.host for h in site.store.engine.hosts()} == {"y", "z"}
+
+
+async def test_too_many_readers_is_503(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise PeerError("metric-store", "too many queries wait")
+
+    monkeypatch.setattr(site.store._readers, "run", full)
+    monkeypatch.setattr(site.store._readers, "submit", full)
+    health = {"cluster": "c", "nodes": ["h"], "metric-names": ["cpu_load"]}
+    for path, body in (("/api/healthcheck", health), ("/api/debug", None), ("/api/query", {"cluster": "c", "from": 1, "to": 2})):
+        status, _, headers = await site("POST", path, body)
+        assert (status, headers["Retry-After"]) == (503, "2"), path

@@ -5,6 +5,7 @@ Who may call is the caller's business: a `Guard` is asked before each of them.
 
 from __future__ import annotations
 
+import asyncio
 import http
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -27,6 +28,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 BODY_LIMIT = 64 << 20
 """Bytes of a request body, after unpacking (metric-store 2.5)."""
 QUERY_LIMIT = 8 << 20
+INFLATE = 256 << 10
+"""Bytes that are unpacked in one turn of the loop."""
 STREAM_ABOVE = 256 << 10
 """Answers above this many bytes are sent as they are made."""
 
@@ -171,6 +174,8 @@ async def _debug(store: Store, request: web.Request) -> web.StreamResponse:
         except NotFound as e:
             missing = missing or e
             continue
+        except PeerError as e:
+            return json_error(503, str(e), {"Retry-After": "2"})
         return await _send(request, _with(first, pieces), "application/json")
     return json_error(400, str(missing))
 
@@ -189,12 +194,15 @@ async def _health(store: Store, request: web.Request) -> web.StreamResponse:
     except (Incomplete, BodyError) as e:
         return json_error(400, f"parsing request body failed: {e}")
     headers = {"X-Loading": "true"} if store.loading else None
-    found = await store.health(asked.cluster, asked.nodes, asked.metric_names)
+    try:
+        found = await store.health(asked.cluster, asked.nodes, asked.metric_names)
+    except PeerError as e:
+        return json_error(503, str(e), {"Retry-After": "2"})
     return web.Response(body=health_answer(found), content_type="application/json", headers=headers)
 
 
 async def read_body(request: web.Request, limit: int) -> bytes:
-    """The whole body, unpacked where it is gzip. Raises TooLarge, Incomplete: nothing of a cut-off body is ever applied."""
+    """The whole body, unpacked where it is gzip (the server must not do it: `auto_decompress=False`). Raises TooLarge, Incomplete: nothing of a cut-off body is ever applied."""
     packed = request.headers.get("Content-Encoding", "").strip().lower() == "gzip"
     pieces: list[bytes] = []
     size = 0
@@ -206,29 +214,31 @@ async def read_body(request: web.Request, limit: int) -> bytes:
             pieces.append(piece)
     except (web.RequestPayloadError, ConnectionError) as e:
         raise Incomplete(str(e)) from e
-    except Exception as e:  # aiohttp's own inflater reports damage with classes of its own
-        if isinstance(e, TooLarge):
-            raise
-        raise Incomplete(str(e)) from e
     body = b"".join(pieces)
-    if not packed:
-        return body
-    if body[:2] == b"\x1f\x8b":
-        return _unpack(body, limit)
-    # aiohttp has unpacked it, and does not notice a stream that ends early: only a last line that is whole can be trusted.
-    if body and not body.endswith(b"\n"):
-        raise Incomplete("a packed body must end with a newline")
-    return body
+    return await _unpack(body, limit) if packed else body
 
 
-def _unpack(body: bytes, limit: int) -> bytes:
+async def _unpack(body: bytes, limit: int) -> bytes:
+    """All members of a gzip stream, in steps between which the loop does other work."""
     inflater = zlib.decompressobj(wbits=31)
+    pieces: list[bytes] = []
+    size = 0
     try:
-        whole = inflater.decompress(body, limit + 1)
+        for at in range(0, len(body), INFLATE):
+            rest, piece = body[at : at + INFLATE], b""
+            while rest or len(piece) == INFLATE:
+                if inflater.eof:
+                    inflater = zlib.decompressobj(wbits=31)
+                piece = inflater.decompress(rest, INFLATE)
+                rest = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
+                pieces.append(piece)
+                size += len(piece)
+                if size > limit:
+                    raise TooLarge
+                if len(piece) == INFLATE:
+                    await asyncio.sleep(0)
     except zlib.error as e:
         raise Incomplete(str(e)) from e
-    if len(whole) > limit:
-        raise TooLarge
     if not inflater.eof:
         raise Incomplete("gzip stream ends early")
-    return whole
+    return b"".join(pieces)
