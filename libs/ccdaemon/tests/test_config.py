@@ -186,7 +186,7 @@ def test_pitfall_include_of_a_section_with_a_dash_and_beside_the_including_file(
     assert loaded.sections["ui"] is None and loaded.warnings == []
 
 
-def test_missing_include_is_an_error_ui_file_a_warning(tmp_path):
+def test_pitfall_missing_include_is_an_error_ui_file_a_warning(tmp_path):
     path = written(tmp_path, f'{{"main": {{{BASE}}}, "ui-file": "ui-config.json"}}')
     loaded = load(path, SECTIONS)
     assert loaded.sections["ui"] is None

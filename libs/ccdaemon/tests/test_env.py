@@ -30,7 +30,7 @@ def test_mistakes_name_the_line_and_show_no_value(text, line):
     assert e.value.place == str(line) and "hunter2" not in str(e.value)
 
 
-def test_t10_working_directory_first_then_beside_the_program_link_not_resolved(tmp_path, monkeypatch):
+def test_t10_pitfall_none_is_fine_working_directory_first_then_beside_the_program_link_not_resolved(tmp_path, monkeypatch):
     for name in ("cwd", "bin", "real"):
         (tmp_path / name).mkdir()
     (tmp_path / "real" / "cc-backend").touch()

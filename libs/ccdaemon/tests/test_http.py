@@ -82,8 +82,9 @@ async def test_what_is_no_answer_is_a_peer_error(serve, client):
         s.bind(("127.0.0.1", 0))
         with pytest.raises(PeerError, match=f"127.0.0.1:{s.getsockname()[1]}: cannot connect"):
             await client(f"http://127.0.0.1:{s.getsockname()[1]}").request("GET", "/")
-    with pytest.raises(OperatorError, match="no URL"):
-        HttpClient("localhost:8080")
+    for bad in ("localhost:8080", "http://[::1", "http://h:99999", "http://h:port", "http://:80"):
+        with pytest.raises(OperatorError, match="no URL"):
+            HttpClient(bad)
 
 
 async def test_retry_after(serve, client):

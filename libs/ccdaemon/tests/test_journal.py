@@ -74,6 +74,18 @@ def test_a_flipped_bit_costs_only_its_record(file, records, data):
     assert read(file)[0] == [*expected, b"more"]
 
 
+def test_a_cut_at_each_byte_is_resumed(file):
+    records = [b"one", b"", MARK + b"three" * 9]
+    frames = write(file, records)
+    content = file.read_bytes()
+    for cut in range(START // 2, len(content) + 1):
+        file.write_bytes(content[:cut])
+        writer, _ = Writer.resume(file, KIND)
+        writer.append(b"behind")
+        writer.close()
+        assert read(file)[0] == [r for r, (_, end) in zip(records, frames, strict=True) if end <= cut] + [b"behind"], cut
+
+
 def test_a_cut_inside_the_first_header_copy_is_named(tmp_path):
     path = tmp_path / "a"
     write(path, [])

@@ -190,7 +190,7 @@ async def test_user_and_password(nats_server, connect):
     await connect(NatsConfig(server.url, username="me", password=Secret("wrong")), expect=False)
 
 
-async def test_seed_nkey(nats_server, connect, tmp_path):
+async def test_seed_pitfall_nkey(nats_server, connect, tmp_path):
     seed, public = seed_pair()
     (tmp_path / "n.conf").write_text(f"authorization: {{ users: [ {{ nkey: {public} }} ] }}\n")
     (tmp_path / "user.nk").write_bytes(seed + b"\n")
@@ -240,7 +240,7 @@ async def test_credentials_file(nats_server, connect, tmp_path):
 
 
 @pytest.mark.slow
-async def test_tls_with_client_certificate(nats_server, connect, certificates):
+async def test_pitfall_tls_with_client_certificate(nats_server, connect, certificates):
     cert, key = certificates("server")
     mine = certificates("client")
     server = nats_server("--tls", "--tlscert", cert, "--tlskey", key, "--tlsverify", "--tlscacert", certificates.ca).start()
@@ -286,6 +286,8 @@ def test_section_keys():
     for bad in (
         '{"address": ""}',
         '{"address": "http://x"}',
+        '{"address": "nats://[::1"}',
+        '{"address": "nats://h:99999"}',
         '{"address": "nats://h", "tls-cert-file": "/c"}',
         '{"address": "nats://h", "pasword": "x"}',
         '{"address": "nats://h", "nkey-file": "/a", "creds-file-path": "/b"}',

@@ -25,7 +25,7 @@ def reason(answer: Answer) -> str:
         try:
             body = msgspec.json.decode(answer.body, type=_ErrorBody)
             text = body.error or body.msg or text
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, ValueError, RecursionError):  # ValueError: no UTF-8
             pass
     return text if len(text) <= _SHOWN else text[:_SHOWN] + " …"
 

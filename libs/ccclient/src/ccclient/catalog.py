@@ -63,7 +63,7 @@ class Catalog:
             self.clusters = parse_clusters(bytes(kept.body), str(self._file))
         except FileNotFoundError:
             return False
-        except (OSError, msgspec.MsgspecError, PeerError) as error:
+        except (OSError, ValueError, RecursionError, msgspec.MsgspecError, PeerError) as error:  # ValueError: no UTF-8
             self._log.warning("metric.list.unreadable", file=self._file, error=error)
             return False
         self._etag, self._digest = kept.etag, _digest(bytes(kept.body))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import ssl
 from collections.abc import Sequence
 
@@ -41,12 +40,9 @@ class StoreClient:
     async def close(self) -> None:
         await self._http.close()
 
-    async def write(self, lines: bytes, cluster: str = "", *, compress: bool = False) -> Written:
-        """Line protocol with times in seconds. `compress` only for a store of ours; `cluster` for lines without that tag. TooLarge."""
+    async def write(self, lines: bytes, cluster: str = "") -> Written:
+        """Line protocol with times in seconds; `cluster` for lines without that tag. TooLarge."""
         headers = {"Content-Type": "text/plain; charset=utf-8"}
-        if compress:
-            headers["Content-Encoding"] = "gzip"
-            lines = gzip.compress(lines, 1)
         query = {"cluster": cluster} if cluster else None
         answer = await self._http.request("POST", "/api/write", query=query, body=lines, headers=headers)
         if answer.status in (200, 204):

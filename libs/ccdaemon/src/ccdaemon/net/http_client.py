@@ -44,10 +44,14 @@ class HttpClient:
         idle_timeout: float = 120.0,
         limit: int = 64 << 20,
     ) -> None:
-        parts = urlsplit(base)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(base)
+            fits = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:  # brackets that do not close, a port that is none
+            fits = False
+        if not fits:
             raise OperatorError(f"{_safe(base)!r} is no URL of a server", 'write "http://host:port" or "https://host"')
-        self.who = parts.hostname + (f":{parts.port}" if parts.port else "")
+        self.who = (parts.hostname or "") + (f":{parts.port}" if parts.port else "")
         self._base = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
         self._auth = aiohttp.BasicAuth(parts.username, parts.password or "") if parts.username else None
         self._token = token

@@ -59,13 +59,20 @@ class NatsConfig(msgspec.Struct, rename="kebab"):
 
     def check(self) -> Iterable[tuple[str, str, str]]:
         for url in addresses(self.address):
-            parts = urlsplit(url)
-            if parts.scheme not in ("nats", "tls") or not parts.hostname:
+            if not _is_address(url):
                 yield "address", f"{url.rpartition('@')[2]!r} is no URL of a NATS server", 'write "nats://host:4222" or "tls://host:4222"'
         if bool(self.cert_file) != bool(self.key_file):
             yield "cert_file" if self.cert_file else "key_file", "certificate and key belong together", "configure both or none"
         if self.creds_file_path and self.nkey_file:
             yield "nkey_file", "credentials file and NKey exclude each other", "keep one of the two"
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("nats", "tls") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that do not close, a port that is none
+        return False
 
 
 def addresses(text: str) -> list[str]:
