@@ -35,3 +35,10 @@ describe("value axis (web-ui 9.2)", () => {
   test("no thresholds, no data", () =>
     expect([yRange(null, 5)[1], yRange(null, Number.NaN), yRange(null, 0)]).toEqual([5.5, [0, 1], [0, 1]]));
 });
+
+test("a small plot of a short job has a label beside zero", () => {
+  expect(timeTicks(0, 80, 96)).toEqual([0]);
+  expect(timeTicks(0, 80, 96, 0, true)).toEqual([0, 30]);
+  expect(timeTicks(0, 80, 70, 0, true)).toEqual([0]);
+  expect(timeTicks(0, 80, 250, 0, true)).toEqual([0, 30, 60]);
+});

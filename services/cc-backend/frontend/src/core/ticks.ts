@@ -5,6 +5,8 @@ import type { Thresholds } from "./types";
 export const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800] as const;
 const LABEL_ROOM = 64;
 const END_ROOM = 26;
+/** Where "0" would stand alone, a short label may come this near. */
+const TIGHT_ROOM = 32;
 
 /** How time is told on an axis: since the job began, by the clock, or back from now. */
 export type TimeMode = "job" | "clock" | "back";
@@ -17,17 +19,23 @@ export function timeStep(span: number, width: number): number {
 
 /**
  * Places of labels between `min` and `max` (seconds) on `width` px. `offset` shifts the grid to the local day (clock mode).
- * No label nearer than 26 px to the right end, except zero, which is "0" or "now".
+ * No label nearer than 26 px to the right end, except zero, which is "0" or "now". `tight`: labels are short, so
+ * that a second one may come nearer where there would be one only.
  */
-export function timeTicks(min: number, max: number, width: number, offset = 0): number[] {
+export function timeTicks(min: number, max: number, width: number, offset = 0, tight = false): number[] {
   const span = max - min;
   if (!(span > 0) || !(width > 0)) return [];
+  const ticks = (step: number) => {
+    const out: number[] = [];
+    for (let t = Math.ceil((min + offset) / step) * step - offset; t <= max; t += step) {
+      if (t === 0 || max - t > (END_ROOM * span) / width) out.push(t === 0 ? 0 : t);
+    }
+    return out;
+  };
   const step = timeStep(span, width);
-  const out: number[] = [];
-  for (let t = Math.ceil((min + offset) / step) * step - offset; t <= max; t += step) {
-    if (t === 0 || max - t > (END_ROOM * span) / width) out.push(t === 0 ? 0 : t);
-  }
-  return out;
+  const out = ticks(step);
+  const finer = STEPS.findLast((s) => s < step);
+  return tight && out.length < 2 && finer && (finer * width) / span >= TIGHT_ROOM ? ticks(finer) : out;
 }
 
 export function timeLabels(ticks: number[], mode: TimeMode, step: number, clock: Clock): string[] {

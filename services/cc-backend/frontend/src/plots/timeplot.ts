@@ -80,7 +80,9 @@ function timeAxis(env: Env, o: Pick<TimePlotOptions, "start" | "end" | "mode">, 
     gap: small ? 2 : 3,
     grid: { show: false },
     splits: (u, _i, min, max) =>
-      timeTicks(min + origin, max + origin, width(u), o.mode === "clock" ? env.clock.offset(o.start) : 0).map((t) => t - origin),
+      timeTicks(min + origin, max + origin, width(u), o.mode === "clock" ? env.clock.offset(o.start) : 0, o.mode !== "clock").map(
+        (t) => t - origin,
+      ),
     filter: (_u, s) => s,
     values: (u, splits) => {
       const { min = 0, max = 0 } = u.scales.x ?? {};
