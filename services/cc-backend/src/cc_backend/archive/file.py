@@ -146,7 +146,8 @@ def _check_version(root: Path) -> None:
 def _variant(data: bytes) -> tuple[str, str, bytes]:
     """(file name, name of the other form, content). No time of compression inside: same data, same bytes."""
     if len(data) > GZIP_ABOVE:
-        return "data.json.gz", "data.json", gzip.compress(data, mtime=0)
+        # Level 9, the default, takes 2.5 times as long as 6 for one per cent of size.
+        return "data.json.gz", "data.json", gzip.compress(data, compresslevel=6, mtime=0)
     return "data.json", "data.json.gz", data
 
 
