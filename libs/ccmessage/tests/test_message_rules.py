@@ -5,10 +5,10 @@ import time
 
 import pytest
 from ccmessage.expr import AGGREGATE, CONDITION, FORMULA, EvalError, Expression, compile_expression
-from ccmessage.message import U64, Message, head
+from ccmessage.message import U64, Kind, Message, head
 from ccmessage.processor import Dropped, Processor, ProcessorOptions, RuleErrors
 from ccmessage.processor.options import STAGES, DeleteRule, SetRule, with_router_options
-from ccmessage.processor.work import ENV_TYPES, work_on
+from ccmessage.processor.work import ENV_TYPES, Work
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -19,7 +19,7 @@ MESSAGE = Message(head("m", {"type": "core", "type-id": "3"}, {"unit": "MB"}), {
 def condition(text):
     made = compile_expression(text, ENV_TYPES, CONDITION, wants="bool")
     assert isinstance(made, Expression), made
-    return made.holds(work_on(MESSAGE).env)
+    return made.holds(Work(MESSAGE, Kind.METRIC, plan=False).env)
 
 
 TRUE = """
@@ -197,7 +197,7 @@ def test_any_text_gives_an_expression_or_errors_and_evaluation_only_the_document
         made = compile_expression(text, ENV_TYPES, dialect)
         if isinstance(made, Expression):
             try:
-                made(work_on(MESSAGE).env)
+                made(Work(MESSAGE, Kind.METRIC, plan=False).env)
             except EvalError:
                 pass
         else:

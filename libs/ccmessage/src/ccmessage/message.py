@@ -230,11 +230,6 @@ def is_control(m: Message) -> bool:
     return isinstance(m.fields.get("control"), str) and m.head.tags.get("method") in ("GET", "PUT")
 
 
-def is_job_event(m: Message) -> bool:
-    """An event named start_job or stop_job. On the wire job events are `job` with a tag `function` instead."""
-    return is_event(m) and m.head.name in ("start_job", "stop_job")
-
-
 def text_form(m: Message) -> str:
     """One line for logs, maps sorted by key."""
     tags, meta, fields = (" ".join(f"{k}:{v}" for k, v in sorted(part.items())) for part in (m.head.tags, m.head.meta, m.fields))

@@ -145,9 +145,3 @@ def convert(value: float, source: Unit, target: Unit) -> float:
     if source.measure != target.measure or source.per != target.per:
         raise ValueError("invalid measures in in and out Unit")
     return value * (source.prefix.value / target.prefix.value)
-
-
-def normal_text(text: str) -> str:
-    """Short normal form of a unit text, or the text itself where it is no unit of ours."""
-    unit = parse_unit(text)
-    return text if unit is None else unit.short

@@ -17,7 +17,6 @@ from ..message import (
     is_log,
     is_metric,
     is_query,
-    message_type,
     text_form,
 )
 from ..message import head as make_head
@@ -204,7 +203,3 @@ _METHODS: Mapping[str, Callable[[Work], object]] = {
     "Time": lambda w: lambda: Time(w.source.time_ns),
     "String": lambda w: lambda: text_form(w.message()),
 }
-
-
-def work_on(m: Message, *, plan: bool = False) -> Work:
-    return Work(m, message_type(m), plan=plan)
