@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import os
 import signal
@@ -82,14 +83,14 @@ async def peer():
 async def make_runner(tmp_path, make_context):
     runners = []
 
-    async def make(sink, *, spool=True, flush_delay=0.01, batch_size=1000, ledger=None):
+    async def make(sink, *, spool=True, flush_delay=0.01, batch_size=1000, ledger=None, spool_class=Spool):
         runner = SinkRunner(
             "s",
             sink,
             Options(flush_delay, batch_size, first_pause=0.02, longest_pause=0.1),
             encoder=Encoder(Precision.S),
             processor=None,
-            spool=Spool(tmp_path / "spool", 10**9) if spool else None,
+            spool=spool_class(tmp_path / "spool", 10**9) if spool else None,
             ledger=ledger or Ledger("s"),
             log=make_context().log,
         )
@@ -294,6 +295,77 @@ async def test_without_a_spool_the_oldest_is_dropped_and_counted(make_runner, mo
     await until(lambda: ledger.held() == 0)
     assert sink.values() == [0, 7, 8, 9]  # 0 was on its way
     assert dict(ledger.reasons()) == {"queue full": 6}
+
+
+class FullDisk(Spool):
+    """A spool on a disk that has no room while `full` is set."""
+
+    full = True
+
+    def append(self, batch):
+        if self.full:
+            self.appended += 1
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().append(batch)
+
+
+@pytest.fixture
+async def full_disk(peer, make_runner, monkeypatch):
+    """(runner, its ledger) with a peer that is away and a disk that is full."""
+    monkeypatch.setattr(runner_module, "RETRY_DISK", 0.05)
+    monkeypatch.setattr(FullDisk, "full", True)
+    await peer.stop()
+    ledger = Ledger("s")
+    return await make_runner(http(peer), flush_delay=0, ledger=ledger, spool_class=FullDisk), ledger
+
+
+async def put_slowly(runner, values) -> None:
+    for value in values:
+        put(runner, value)
+        await asyncio.sleep(0.01)
+
+
+async def test_disk_full_while_the_peer_is_away_loses_nothing_that_fits_into_memory(full_disk, peer):
+    runner, ledger = full_disk
+    await put_slowly(runner, range(20))
+    await asyncio.sleep(0.2)
+    assert ledger.totals() == (20, 0, 0)
+    await peer.start()
+    await until(lambda: ledger.totals() == (20, 20, 0))
+    assert peer.values == list(range(20))
+
+
+async def test_disk_with_room_again_takes_what_waited(full_disk, peer, monkeypatch):
+    runner, ledger = full_disk
+    await put_slowly(runner, range(20))
+    asked = asyncio.create_task(runner.settled())
+    await asyncio.sleep(0.1)
+    assert not asked.done()  # neither sent nor on disk
+    monkeypatch.setattr(FullDisk, "full", False)
+    assert await asyncio.wait_for(asked, 5)
+    await put_slowly(runner, range(20, 25))
+    await peer.start()
+    await until(lambda: ledger.totals() == (25, 25, 0))
+    assert peer.values == list(range(25))
+
+
+async def test_disk_full_and_memory_full_drops_the_oldest_and_counts(full_disk, peer, monkeypatch):
+    monkeypatch.setattr(runner_module, "WAITING_WITHOUT_SPOOL", 5)
+    runner, ledger = full_disk
+    await put_slowly(runner, range(40))
+    await asyncio.sleep(0.1)
+    await peer.start()
+    await until(lambda: ledger.held() == 0)
+    took, gave, refused = ledger.totals()
+    assert took == 40 and gave == len(peer.values) and set(ledger.reasons()) == {"disk full, oldest dropped"}
+    assert peer.values == sorted(peer.values) and peer.values[-1] == 39 and refused >= 20
+
+
+async def test_stop_with_a_full_disk_counts_what_is_lost(full_disk):
+    runner, ledger = full_disk
+    await put_slowly(runner, range(10))
+    await runner.stop(0.5)
+    assert ledger.totals() == (10, 0, 10)
 
 
 async def test_a_damaged_record_of_the_spool_is_counted(peer, make_runner, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import msgspec
-from cc_metric_collector.subcluster import by_id, sub_cluster
+from cc_metric_collector.subcluster import by_id, core_numbers, sub_cluster
 from cc_metric_collector.topology import read_topology
 from ccschema.clusters import load_cluster
 
@@ -50,3 +50,12 @@ def test_cc_backend_can_load_it(node):
 def test_position_is_the_id_also_with_memory_only_domains():
     assert by_id({0: [0, 1], 2: [2, 3]}) == [[0, 1], [], [2, 3]]
     assert by_id({-1: [0, 1]}) == [[0, 1]]
+
+
+def test_sparse_and_repeated_core_ids_keep_all_cores_and_are_said(node):
+    for cpu, core in ((1, 8), (5, 8)):  # core 1 of socket 0 is number 8 now
+        (node / f"sys/devices/system/cpu/cpu{cpu}/topology/core_id").write_text(f"{core}\n")
+    document, notes = sub_cluster(node, read_topology(node), "n1")
+    assert document.topology.core == [[0, 4], [1, 5], [2, 6], [3, 7]] and document.cores_per_socket == 2
+    assert any("core ids" in note for note in notes)
+    assert core_numbers({(0, 0, 0): [0], (1, 1, 1): [1]}) == []

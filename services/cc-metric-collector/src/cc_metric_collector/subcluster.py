@@ -46,6 +46,7 @@ def sub_cluster(root: Path, topology: NodeTopology, hostname: str) -> tuple[SubC
     notes.append(f"memoryBandwidth is an estimate: {BANDWIDTH_OF_A_CORE:g} GB/s a core; measure it with likwid-bench or STREAM")
     sockets = topology.sockets()
     notes += gaps("socket", sockets)
+    notes += core_numbers(cores)
     return SubCluster(
         name="main",
         nodes=hostname,
@@ -83,6 +84,16 @@ def by_id(parts: dict[int, list[int]]) -> list[list[int]]:
 def gaps(what: str, parts: dict[int, list[int]]) -> list[str]:
     missing = sorted(set(range(max(parts, default=-1) + 1)) - set(parts))
     return [f"{what} ids of this node have gaps ({', '.join(map(str, missing))}): these are empty lists"] if missing else []
+
+
+def core_numbers(cores: dict[tuple[int, int, int], list[int]]) -> list[str]:
+    """What to know where the position in `core` is not the kernel's core id: ids with gaps, ids that repeat on sockets."""
+    if [core for _, _, core in cores] == list(range(len(cores))):
+        return []
+    return [
+        "core ids of this node have gaps or repeat: in `core` the cores stand by socket, die and core id, "
+        "and a metric of type core means that position, not the kernel's core id"
+    ]
 
 
 def accelerators(root: Path) -> Iterator[Accelerator]:

@@ -6,6 +6,7 @@
 - `put` never blocks. When the queue is full it is encoded at once; when more batches wait than memory may hold, all of them
   go to the spool; without a spool the oldest is dropped and counted.
 - While the spool holds anything, every new batch goes behind it, so the peer sees the order in which samples were taken.
+- What the disk has no room for stays in memory, up to a bound, and is tried again; over the bound the oldest is dropped and counted.
 - A batch leaves the spool after the driver accepted it: after a crash at most one batch is sent twice.
 - What a peer refuses for good is counted and not sent again; everything else is tried until it is accepted.
 - Batches carry tickets in the order in which they were cut; all before a ticket are safe when it is, because memory and spool
@@ -16,6 +17,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+from bisect import insort
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -36,6 +39,7 @@ QUEUE = 100_000  # messages not yet encoded
 BATCH_BYTES = 1 << 20
 WAITING = 8  # batches in memory before they go to disk
 WAITING_WITHOUT_SPOOL = 64
+RETRY_DISK = 10.0  # seconds until a disk that took nothing is tried again
 REMIND = 300.0  # seconds between reminders that a peer is still away
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between tries
 
@@ -112,10 +116,14 @@ class SinkRunner:
         self._settled = 0  # all tickets up to this are sent or on disk or lost
         self._asked: list[tuple[int, asyncio.Future[bool]]] = []
         self._waiting: deque[Held] = deque()  # in memory, oldest first; empty while the spool is in use
+        self._unwritten: deque[Held] = deque()  # in use of the spool: what the disk did not take, oldest first
+        self._writing = False  # the first of `_unwritten` is tried again
+        self._reached = 0  # the highest ticket that is safe; below it only `_unwritten` may not be
         self._in_spool = spool is not None  # until the first look says that it is empty
         self._handed = 0  # batches handed to the spool's thread
         self._sending = False  # the first of `_waiting`, or the spool's head
         self._moved: Future[tuple[int, int]] | None = None  # the batch that is being sent was put into the spool meanwhile
+        self._moved_ticket = 0  # its ticket
         self._backoff = Backoff(options.first_pause, options.longest_pause)
         self._failures = 0
         self._said = 0.0  # when the log last said that the peer is away
@@ -123,6 +131,7 @@ class SinkRunner:
         self._ready = asyncio.Event()
         self._safe = asyncio.Event()  # no batch is in memory only
         self._timer: asyncio.TimerHandle | None = None
+        self._disk_timer: asyncio.TimerHandle | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._disk = Pool(f"spool-{name}", 1, waiting=256) if spool is not None else None
 
@@ -154,7 +163,9 @@ class SinkRunner:
         return await answer
 
     def _settle(self, ticket: int) -> None:
-        self._settled = max(self._settled, ticket)
+        self._reached = max(self._reached, ticket)
+        open_ = self._unwritten[0].ticket - 1 if self._unwritten else self._reached
+        self._settled = max(self._settled, min(self._reached, open_))
         self._answer(True, lambda asked: asked <= self._settled)
 
     def _answer(self, result: bool, due: Callable[[int], bool]) -> None:
@@ -171,7 +182,7 @@ class SinkRunner:
     @property
     def full(self) -> bool:
         """What is put now would push something older out."""
-        return self._spool is None and len(self._waiting) >= WAITING_WITHOUT_SPOOL
+        return len(self._waiting if self._spool is None else self._unwritten) >= WAITING_WITHOUT_SPOOL
 
     # queue → batches
 
@@ -216,7 +227,9 @@ class SinkRunner:
             self._hold(Held(self._ticket, self._encoder.take()))
 
     def _hold(self, held: Held) -> None:
-        if self._in_spool:
+        if self._unwritten:
+            self._keep(held)
+        elif self._in_spool:
             self._to_disk(held)
         else:
             self._waiting.append(held)
@@ -239,8 +252,10 @@ class SinkRunner:
     def _move_to_spool(self) -> None:
         """All batches in memory, the one that is being sent first."""
         self._in_spool = True
-        first = self._to_disk(self._waiting.popleft())
-        self._moved = first if self._sending else None
+        first = self._waiting.popleft()
+        future = self._to_disk(first)
+        if self._sending:
+            self._moved, self._moved_ticket = future, first.ticket
         while self._waiting:
             self._to_disk(self._waiting.popleft())
         self._safe.set()
@@ -250,18 +265,56 @@ class SinkRunner:
         try:
             future = self._disk.submit(self._spool.append, held.batch)
         except PeerError:
-            self._lost(held.batch.lines, "spool too slow", held.ticket)
+            self._keep(held)
             return None
         self._handed += 1
         future.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._appended, done, held))
         return future
 
     def _appended(self, done: Future[tuple[int, int]], held: Held) -> None:
+        again = self._writing and bool(self._unwritten) and self._unwritten[0] is held
+        self._writing = self._writing and not again
         if (error := done.exception()) is not None:
+            if isinstance(error, OSError) and error.errno != errno.EFBIG and self._tasks:
+                self._log.throttled(60, "sink.disk", error=str(error), remedy="make room: what does not fit into memory is lost")
+                self._keep(held)
+                return
             self._lost(held.batch.lines, f"spool: {error}", held.ticket)
         elif dropped := done.result()[1]:
             self._lost(dropped, "spool full, oldest dropped", 0)
+        if again:
+            self._unwritten.popleft()
+            self._write_again()
         self._settle(held.ticket)
+
+    def _keep(self, held: Held) -> None:
+        """In memory until the disk has room or the peer is back."""
+        if held not in self._unwritten:
+            insort(self._unwritten, held, key=lambda h: h.ticket)
+        if len(self._unwritten) > WAITING_WITHOUT_SPOOL:
+            place = int(self._writing)  # the first may be on its way
+            dropped = self._unwritten[place]
+            del self._unwritten[place]
+            self._lost(dropped.batch.lines, "disk full, oldest dropped", dropped.ticket)
+        if self._disk_timer is None:
+            self._disk_timer = self._loop.call_later(RETRY_DISK, self._disk_again)
+
+    def _disk_again(self) -> None:
+        self._disk_timer = None
+        self._write_again()
+
+    def _write_again(self) -> None:
+        """Try the oldest that the disk did not take; the next ones follow when it is there."""
+        if not self._unwritten or self._writing or not self._in_spool or not self._tasks:
+            return
+        self._writing = True
+        held = self._unwritten[0]
+        future = self._to_disk(held)
+        if future is None:
+            self._writing = False
+        if held.ticket == self._moved_ticket:
+            self._moved = future
+        self._ready.set()
 
     def _lost(self, lines: int, why: str, ticket: int) -> None:
         """`ticket` of the batch, 0 where it was settled before."""
@@ -278,7 +331,7 @@ class SinkRunner:
             if (found := await self._next()) is None:
                 continue
             number, batch = found
-            self._sending, self._moved = True, None
+            self._sending, self._moved, self._moved_ticket = True, None, 0
             try:
                 refused = await self._send(batch)
             finally:
@@ -297,6 +350,8 @@ class SinkRunner:
                 return found
             if appended == self._handed:  # nothing on its way either
                 self._in_spool = False
+                self._waiting.extend(self._unwritten)
+                self._unwritten.clear()
         if self._waiting:
             return None, self._waiting[0].batch
         self._ready.clear()
@@ -335,19 +390,29 @@ class SinkRunner:
 
     async def _done(self, number: int | None, batch: Batch, refused: int) -> None:
         """The peer has judged a batch: forget and count it, unless the spool has dropped (and counted) it meanwhile."""
-        if self._moved is not None:
+        if self._moved_ticket:
             try:
-                moved = await asyncio.wrap_future(self._moved)
+                number = (await asyncio.wrap_future(self._moved))[0] if self._moved is not None else None
             except OSError:
+                number = None
+            if number is None and not self._accepted(self._moved_ticket):
                 return  # it never reached the disk and is counted as lost
-            number = moved[0]
-        if number is None:
+        elif number is None:
             self._settle(self._waiting.popleft().ticket)
-        elif self._disk is not None and self._spool is not None and not await self._disk.run(self._spool.pop, number):
+        if number is not None and self._disk is not None and self._spool is not None and not await self._disk.run(self._spool.pop, number):
             return
         if refused:
             self._ledger.refused("refused by the peer", refused)
         self._ledger.gave(batch.lines - refused)
+
+    def _accepted(self, ticket: int) -> bool:
+        """Forget a batch in memory that the disk did not take and the peer has; False if it is not there."""
+        held = next((h for h in self._unwritten if h.ticket == ticket), None)
+        if held is None:
+            return False
+        self._unwritten.remove(held)
+        self._settle(ticket)
+        return True
 
     async def stop(self, deadline: float) -> None:
         """Flush; send what is in memory within the deadline; the rest goes to the spool, or is counted as lost."""
@@ -356,6 +421,8 @@ class SinkRunner:
             return
         if self._timer is not None:
             self._timer.cancel()
+        if self._disk_timer is not None:
+            self._disk_timer.cancel()
         self._encode()
         self._cut()
         with contextlib.suppress(TimeoutError):
@@ -365,12 +432,17 @@ class SinkRunner:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
         if self._spool is not None and self._disk is not None:
+            last_try = list(self._unwritten)[int(self._writing) :]
+            self._unwritten.clear()
+            for held in last_try:
+                self._to_disk(held)
             if self._waiting:
                 self._move_to_spool()
             await self._disk.run(self._spool.close)
             self._disk.close(max(0.1, end - self._loop.time()))
-        for held in self._waiting:
+        for held in (*self._waiting, *self._unwritten):
             self._lost(held.batch.lines, "stopped while the peer was away", held.ticket)
+        self._unwritten.clear()
         self._settle(self._ticket)
         await self._sink.close()
 
