@@ -93,7 +93,7 @@ class HookServer:
     def _judge(self, data: bytes) -> None:
         try:
             message = msgspec.json.decode(data, type=HookMessage)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self._ledger.refused("no_message", 1)
             self._log.throttled(60, "hook.no_message", begins=repr(data[:80]))
             return

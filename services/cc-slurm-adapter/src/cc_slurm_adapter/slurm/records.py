@@ -213,6 +213,6 @@ def jobs_of(raw: list[msgspec.Raw], type_: type[T]) -> tuple[list[T], list[str]]
     for record in raw:
         try:
             good.append(decoder.decode(record))
-        except msgspec.ValidationError as e:
+        except (msgspec.DecodeError, UnicodeDecodeError) as e:
             bad.append(str(e))
     return good, bad
