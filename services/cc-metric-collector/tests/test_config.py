@@ -122,7 +122,7 @@ def test_layout_of_old_releases(write):
         ({"sinks": None}, "sinks"),
         ({"sinks-file": "sinks.json"}, "same section"),
         ({"collectors": []}, "object"),
-        ({"collectors": {"ibstatt": {}}}, "there is no collector 'ibstatt', there are: cpufreq, cpustat, customcmd"),
+        ({"collectors": {"ibstatt": {}}}, "there is no collector 'ibstatt', there are: beegfs_meta, beegfs_storage, cpufreq"),
         ({"collectors": {"topprocs": {"num_procs": 11}}}, "at most 10"),
         ({"sinks": {"a": {"type": "htpp", "url": "x"}}}, "there is no sink 'htpp'"),
         ({"sinks": {"a": {}}}, "has no type"),
