@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import json
 import os
 import shutil
 import signal
@@ -89,6 +90,8 @@ def run(site: Site) -> int:
             print(f"» starting {daemon.name}", flush=True)
             daemon.start(ready)
             _remember(site.root, daemon)
+            if daemon.name == "cc-backend":
+                give_project(site)
         print(_welcome(site, time.monotonic() - began), flush=True)
         work(site, [d for d, _ in daemons])
     except KeyboardInterrupt:
@@ -128,6 +131,12 @@ def processes(site: Site) -> list[tuple[Process, object]]:
         (daemon("cc-metric-collector", site.collector, b / "cc-metric-collector", "-config", "config.json", "-loglevel", "info"), None),
         (daemon("cc-slurm-adapter", site.adapter, b / "cc-slurm-adapter", "-daemon", "-config", "config.json", "-debug", "3"), None),
     ]
+
+
+def give_project(site: Site) -> None:
+    """The group leader's project, over the REST API: accounts of the command line have none. A second time changes nothing."""
+    token = {"X-Auth-Token": (site.root / "token").read_text().strip(), "Content-Type": "application/json"}
+    http(f"{site.url}/api/user/leader", json.dumps({"add-project": "demo"}).encode(), token, "POST")
 
 
 def _remember(root: Path, process: Process) -> None:

@@ -118,6 +118,10 @@ def test_roles_see_what_they_may(demo: Demo, browser: Any) -> None:
     assert answer.status == 200  # the job is hers
     assert page.goto(f"{demo.url}/monitoring/systems/{CLUSTER}").status == 403 or "systems" not in page.url
     page.close()
+    page = browser.new_page()
+    login(page, demo, "leader")
+    assert page.goto(f"{demo.url}/monitoring/job/{job['id']}").status == 200  # a job of the project he manages
+    page.close()
 
 
 def test_nothing_without_login(demo: Demo) -> None:
