@@ -222,8 +222,9 @@ def _adapter(site: Site, token: str) -> None:
             "ccRestJwt": token,
             "slurmPollInterval": 5,
             "pidFilePath": str(run / "daemon.pid"),
-            "prepSockListenPath": str(run / "daemon.sock"),
-            "prepSockConnectPath": str(run / "daemon.sock"),
+            # Relative, since a Unix socket's path has at most 107 bytes and a checkout may lie deep; the hook changes its folder first.
+            "prepSockListenPath": "run/daemon.sock",
+            "prepSockConnectPath": "run/daemon.sock",
             "lastRunPath": str(run / "lastrun"),
             "natsServer": "127.0.0.1",
             "natsPort": site.nats_port,
@@ -232,4 +233,4 @@ def _adapter(site: Site, token: str) -> None:
     )
     hook = site.slurm / "hook"
     site.slurm.mkdir(parents=True, exist_ok=True)
-    hook.write_text(f'#!/bin/sh\n"{site.bin}/cc-slurm-adapter" -config "{site.adapter}/config.json"\nexit 0\n')
+    hook.write_text(f'#!/bin/sh\ncd "{site.adapter}" && "{site.bin}/cc-slurm-adapter" -config config.json\nexit 0\n')

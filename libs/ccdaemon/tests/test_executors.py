@@ -91,7 +91,7 @@ def test_a_call_that_outlives_its_loop_says_nothing(caplog):
 
     asyncio.run(leave())
     go.set()
-    assert pool.close(5) and not caplog.records
+    assert pool.close(5) and not [r for r in caplog.records if r.levelname != "DEBUG"]
 
 
 def test_a_hanging_call_is_abandoned_and_waiting_ones_cancelled():

@@ -57,9 +57,9 @@ class HookServer:
                     )
                 self._server = await asyncio.start_server(self._serve, where[0], where[1], family=family)
         except (OSError, ValueError) as e:
-            raise OperatorError(
-                f"prepSockListenPath: cannot listen on {self._text}: {e}", "does the folder exist and may this user write there?"
-            ) from None
+            long = "path too long" in str(e)
+            remedy = "a Unix socket's path has at most 107 bytes" if long else "does the folder exist and may this user write there?"
+            raise OperatorError(f"prepSockListenPath: cannot listen on {self._text}: {e}", remedy) from None
 
     async def _listen_unix(self, path: Path) -> asyncio.Server:
         if path.exists():

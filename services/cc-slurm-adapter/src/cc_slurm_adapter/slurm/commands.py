@@ -58,8 +58,11 @@ class Commands:
             except TimeoutError:
                 raise SlurmDown(f"{command[0]} did not end within {LIMIT:.0f} s") from None
             finally:
-                _kill(process)
                 self._running.discard(process)
+                if process.returncode is None:  # too late, or the daemon stops: end it and take its pipes down while the loop still runs
+                    _kill(process)
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(process.communicate(), 2)
         if process.returncode != 0:
             said = err.decode("utf-8", "replace").strip()
             if "Invalid job id specified" in said:
