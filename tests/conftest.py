@@ -16,5 +16,5 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     if rows:
         terminalreporter.section("budgets")
         terminalreporter.write_line(f"{'what':<44}{'seconds':>9}{'MB':>8}{'limit MB':>10}")
-        for what, seconds, megabytes, limit in sorted(rows):
+        for what, seconds, megabytes, limit in sorted(set(map(tuple, rows))):
             terminalreporter.write_line(f"{what:<44}{seconds:>9.3f}{megabytes:>8.1f}{limit:>10}")

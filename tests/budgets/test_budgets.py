@@ -51,6 +51,7 @@ def test_cost_of_a_call(
     assert megabytes < limit
 
 
+@pytest.mark.slow
 def test_idle_collector(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     """The typical set of collectors with an HTTP sink whose peer is away: what a node pays for being watched."""
     typical = ("loadavg", "cpustat", "memstat", "netstat", "diskstat", "schedstat", "topprocs", "self")

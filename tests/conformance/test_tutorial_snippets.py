@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from ccdaemon.config.jsonc import Node, parse
 
+pytestmark = pytest.mark.slow  # as a whole: many small servers or subprocesses
+
 TUTORIAL = Path(__file__).parents[3] / "shared" / "tutorial.txt"
 SCRIPTS = Path(sys.executable).parent
 KEY = "kzfYrYy+TzpanWZHJ5qSdMj5uKUWgq74BWhQG6copP0="

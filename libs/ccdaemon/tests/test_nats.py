@@ -11,6 +11,8 @@ from ccdaemon.config.walk import convert
 from ccdaemon.errors import InputError, OperatorError, PeerError
 from ccdaemon.net.nats import Nats, NatsConfig
 
+pytestmark = pytest.mark.slow  # as a whole: many small servers
+
 
 @pytest.fixture
 async def connect(log):

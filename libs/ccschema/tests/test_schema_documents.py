@@ -235,6 +235,7 @@ def load(tree, directory="c"):
     return clusters.load_cluster(json.dumps(tree).encode(), directory)
 
 
+@pytest.mark.slow
 def test_cluster_files_load_and_write_back_equal(shared_data):
     found = [
         *(shared_data / "cluster-configs").glob("cluster-*.json"),

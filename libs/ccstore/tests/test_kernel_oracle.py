@@ -18,6 +18,8 @@ from ccstore.metrics import MetricSpec, MetricTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.slow  # as a whole: many small servers or subprocesses
+
 TABLE = MetricTable({"load": MetricSpec(60), "fast": MetricSpec(10, "sum"), "x": MetricSpec(1, "sum")})
 NOW = 1_700_000_000
 

@@ -9,6 +9,8 @@ import pytest
 from cc_backend.api.login import local_target
 from cc_backend.auth.limits import LoginLimit
 
+pytestmark = pytest.mark.slow  # as a whole: many small servers or subprocesses
+
 # What a caller is: token with these roles, or a session of such an account.
 TOKENS = {
     "nobody": None, "api": ("api",), "user": ("user",), "user+api": ("user", "api"), "manager+api": ("manager", "api"),

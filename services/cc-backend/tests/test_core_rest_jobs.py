@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+pytestmark = pytest.mark.slow  # as a whole: many small servers or subprocesses
+
 T = 1_760_000_000
 START, STOP, JOBS = "/api/jobs/start_job/", "/api/jobs/stop_job/", "/api/jobs/"
 

@@ -14,6 +14,8 @@ from cc_backend.graphql.schema import make_schema, published
 from cc_backend.graphql.transport import answer_type
 from graphql import build_schema
 
+pytestmark = pytest.mark.slow  # as a whole: many small servers or subprocesses
+
 START = 1_760_000_000
 FROM, TO = "2025-10-09T08:53:20Z", "2025-10-09T09:03:20Z"  # START and ten minutes later
 PEOPLE = ["nobody", "bot", "anna", "ben", "mona", "sue", "root"]

@@ -22,6 +22,8 @@ from cc_backend.pages.shell import Message, Shell, script_json
 from cc_backend.pages.texts import load_texts
 from ccdaemon.errors import OperatorError
 
+pytestmark = pytest.mark.slow  # as a whole: many small servers
+
 NOW = 1_760_000_600
 MANIFEST = {
     "src/main.ts": {
